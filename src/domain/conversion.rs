@@ -1,1 +1,217 @@
-//! (to come)
+//! A converted event, its current state, and what a later postback for it may change (DOMAIN 2.4, 2.5).
+
+use std::collections::BTreeMap;
+
+use super::commission::NoCommission;
+use super::ids::{AffiliateId, ConversionId, GoalId, OperatorId, ProgramId, ReceiptId, SourceId};
+use super::money::Currency;
+use super::postback::{ConversionStatus, Postback};
+use super::time::Timestamp;
+use super::verdict::Code;
+
+/// The current state of one converted event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversion {
+    /// Its id.
+    pub id: ConversionId,
+    /// Whose program it converted in.
+    pub operator_id: OperatorId,
+    /// The source that it first came through.
+    pub source_id: SourceId,
+    /// The program.
+    pub program_id: ProgramId,
+    /// The goal that was reached.
+    pub goal_id: GoalId,
+    /// Who is credited.
+    pub affiliate_id: AffiliateId,
+    /// The receipt that made its current revision.
+    pub receipt_id: ReceiptId,
+    /// Where it stands.
+    pub status: ConversionStatus,
+    /// The currency of its amount: as sent, else the program's.
+    pub currency: Currency,
+    /// When it happened: as sent, else when it was received.
+    pub occurred_at: Timestamp,
+    /// When it first arrived.
+    pub received_at: Timestamp,
+    /// When its current revision was made.
+    pub updated_at: Timestamp,
+    /// Counts its states, from 1; subscribers order messages by it.
+    pub revision: i32,
+    /// Whether it is a test: the whole way, no ledger entry.
+    pub test: bool,
+    /// Every field that was ever sent, the latest of each.
+    pub content: Postback,
+    /// The sub-ids of its click, for the affiliate's tracker.
+    pub click_subs: BTreeMap<String, String>,
+    /// What was ever judged for it.
+    pub seen: Seen,
+    /// Why it earns nothing, if it does.
+    pub no_commission: Option<NoCommission>,
+}
+
+/// The hashes of every postback judged for a conversion: of the fields sent and of the merged content. A
+/// known one is a stale duplicate, so that a delayed retry never undoes what came later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen(Vec<[u8; 16]>);
+
+impl Seen {
+    /// Whether this was judged before.
+    #[must_use]
+    pub fn contains(&self, hash: &[u8; 16]) -> bool {
+        self.0.contains(hash)
+    }
+
+    /// Remembers; answers whether it was new.
+    pub fn insert(&mut self, hash: [u8; 16]) -> bool {
+        let new = !self.contains(&hash);
+        if new {
+            self.0.push(hash);
+        }
+        new
+    }
+
+    /// All hashes behind one another, for storage.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.concat()
+    }
+
+    /// What [`Seen::to_bytes`] wrote. `None` where the length is no multiple of a hash's.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (hashes, rest) = bytes.as_chunks::<16>();
+        rest.is_empty().then(|| Self(hashes.to_vec()))
+    }
+}
+
+/// Which of its keys led to a conversion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The event key: the sender speaks of this very event.
+    Event,
+    /// The once key only: the same goal of the same click under another event id.
+    Once,
+}
+
+/// What a later postback does to a conversion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: same content, or seen before.
+    None,
+    /// Nothing: it contradicts the conversion, and the first stands.
+    Refused(Code),
+    /// A new revision.
+    Revision {
+        /// All fields, the latest of each.
+        content: Box<Postback>,
+        /// The status afterwards.
+        status: ConversionStatus,
+    },
+}
+
+/// What `sent` does to `conversion`. `goal` is the name of the conversion's goal. Pure; the caller remembers
+/// the hashes and books the revision.
+#[must_use]
+pub fn judge(conversion: &Conversion, goal: &str, sent: &Postback, named_by: NamedBy) -> Change {
+    if conversion.seen.contains(&sent.sent_hash()) {
+        return Change::None;
+    }
+    match named_by {
+        NamedBy::Event => judge_same_event(conversion, goal, sent),
+        NamedBy::Once => judge_other_event(conversion, sent),
+    }
+}
+
+fn judge_same_event(conversion: &Conversion, goal: &str, sent: &Postback) -> Change {
+    let content = merged(&conversion.content, sent);
+    if conversion.seen.contains(&content.sent_hash()) || is_older(&conversion.content, sent) {
+        return Change::None;
+    }
+    if contradicts(conversion, goal, sent) {
+        return Change::Refused(Code::ConflictingRevision);
+    }
+    match after(conversion.status, sent.status) {
+        Some(status) => Change::Revision { content: Box::new(content), status },
+        None => Change::Refused(Code::IllegalTransition),
+    }
+}
+
+/// Another event id for a goal that counts once: a refusal or reversal is meant for the conversion, all else
+/// is a duplicate. The conversion keeps its event id.
+fn judge_other_event(conversion: &Conversion, sent: &Postback) -> Change {
+    let undoes = matches!(sent.status, Some(ConversionStatus::Reversed | ConversionStatus::Rejected));
+    if !undoes {
+        return Change::None;
+    }
+    let mut content = conversion.content.clone();
+    content.status = sent.status;
+    if sent.reason.is_some() {
+        content.reason.clone_from(&sent.reason);
+    }
+    if conversion.seen.contains(&content.sent_hash()) {
+        return Change::None;
+    }
+    match after(conversion.status, sent.status) {
+        Some(status) => Change::Revision { content: Box::new(content), status },
+        None => Change::Refused(Code::IllegalTransition),
+    }
+}
+
+/// The status after `sent`, or `None` where DOMAIN 2.4 has no such transition. A sender's `rejected` for an
+/// approved conversion means `reversed`. What is rejected or reversed stays as it is.
+#[must_use]
+pub fn after(current: ConversionStatus, sent: Option<ConversionStatus>) -> Option<ConversionStatus> {
+    use ConversionStatus::{Approved, Hold, Pending, Rejected, Reversed};
+    match (current, sent.unwrap_or(current)) {
+        (Rejected | Reversed, _) => None,
+        (Approved, Rejected | Reversed) => Some(Reversed),
+        (Approved, Approved) | (Hold, Approved) | (Pending, Approved) => Some(Approved),
+        (Pending, Hold) | (Hold, Hold) => Some(Hold),
+        (Pending | Hold, Rejected) => Some(Rejected),
+        (Pending, Pending) => Some(Pending),
+        (Approved | Hold, Pending) | (Approved, Hold) | (Pending | Hold, Reversed) => None,
+    }
+}
+
+/// Whether `sent` names another click, goal or currency than the conversion has.
+fn contradicts(conversion: &Conversion, goal: &str, sent: &Postback) -> bool {
+    let click_differs = sent.click_id.is_some() && sent.click_id != conversion.content.click_id;
+    let goal_differs = sent.goal.as_ref().is_some_and(|name| name.as_str() != goal);
+    let currency_differs = sent.currency.is_some_and(|currency| currency != conversion.currency);
+    let version_reused = sent.version.is_some() && sent.version == conversion.content.version;
+    click_differs || goal_differs || currency_differs || version_reused
+}
+
+/// Whether the sender itself says that this is older than what we have: a lower `version`, or without
+/// versions an earlier `updated_at`.
+fn is_older(known: &Postback, sent: &Postback) -> bool {
+    match (known.version, sent.version) {
+        (Some(known), Some(sent)) => sent < known,
+        _ => matches!((known.updated_at, sent.updated_at), (Some(known), Some(sent)) if sent < known),
+    }
+}
+
+/// `known` with every field that `sent` carries laid over it.
+fn merged(known: &Postback, sent: &Postback) -> Postback {
+    let mut subs = known.subs.clone();
+    subs.extend(sent.subs.clone());
+    Postback {
+        click_id: sent.click_id.clone().or_else(|| known.click_id.clone()),
+        event_id: sent.event_id.clone().or_else(|| known.event_id.clone()),
+        goal: sent.goal.clone().or_else(|| known.goal.clone()),
+        amount: sent.amount.or(known.amount),
+        currency: sent.currency.or(known.currency),
+        payout: sent.payout.or(known.payout),
+        status: sent.status.or(known.status),
+        customer_id: sent.customer_id.clone().or_else(|| known.customer_id.clone()),
+        occurred_at: sent.occurred_at.or(known.occurred_at),
+        coupon: sent.coupon.clone().or_else(|| known.coupon.clone()),
+        reason: sent.reason.clone().or_else(|| known.reason.clone()),
+        test: known.test,
+        version: sent.version.or(known.version),
+        updated_at: sent.updated_at.or(known.updated_at),
+        original_event_id: sent.original_event_id.clone().or_else(|| known.original_event_id.clone()),
+        subs,
+    }
+}

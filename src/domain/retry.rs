@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::time::Timestamp;
+
 /// The ladder of waits between attempts; the last rung repeats (DESIGN section 5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ladder(Vec<Duration>);
@@ -25,5 +29,194 @@ impl Ladder {
     #[must_use]
     pub fn rungs(&self) -> &[Duration] {
         &self.0
+    }
+
+    /// The rung after so many known failures, and at least as long as the receiver asked for; the last rung
+    /// where none is long enough.
+    #[must_use]
+    fn rung(&self, failures: i32, at_least: Option<Duration>) -> (usize, Duration) {
+        let last = self.0.len().saturating_sub(1);
+        let climbed = usize::try_from(failures).unwrap_or(0).saturating_sub(1).min(last);
+        let wish = at_least.unwrap_or_default();
+        let found = self.0.iter().enumerate().skip(climbed).find(|(_, rung)| **rung >= wish);
+        let (index, wait) = found.or_else(|| self.0.iter().enumerate().next_back()).unwrap_or((0, &Duration::ZERO));
+        (index, *wait)
+    }
+}
+
+/// How often and how long a delivery is tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// The waits between attempts.
+    pub ladder: Ladder,
+    /// Known failures after which a delivery is dead.
+    pub max_attempts: i32,
+    /// The age, from the epoch's first attempt, past which no further attempt is planned.
+    pub max_age: Duration,
+}
+
+/// How many attempts in a row may end unknown before they count as one failure.
+pub const UNKNOWNS_PER_FAILURE: i32 = 5;
+
+/// What an epoch of a delivery has been through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Attempts known to have failed.
+    pub failures: i32,
+    /// Attempts in a row whose end is not known.
+    pub unknowns: i32,
+    /// When the first attempt of this epoch began.
+    pub first_attempt_at: Timestamp,
+}
+
+/// Why a delivery was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadReason {
+    /// The last attempt that the policy allows has failed.
+    AttemptsExhausted,
+    /// The next attempt would come too late.
+    TooOld,
+}
+
+impl DeadReason {
+    /// The name in storage and API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AttemptsExhausted => "attempts_exhausted",
+            Self::TooOld => "too_old",
+        }
+    }
+}
+
+/// What follows an attempt that did not deliver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Try again: at once after an attempt of unknown end, else after a rung.
+    Retry {
+        /// What the epoch has been through now.
+        failures: i32,
+        /// Attempts in a row whose end is not known.
+        unknowns: i32,
+        /// The rung to wait on; `None` is no wait.
+        rung: Option<usize>,
+        /// When the next attempt is due.
+        at: Timestamp,
+    },
+    /// Given up until a person replays it.
+    Dead {
+        /// What the epoch has been through.
+        failures: i32,
+        /// Why.
+        reason: DeadReason,
+    },
+}
+
+impl RetryPolicy {
+    /// After a known failure at `now`. `retry_after` is the receiver's own wish.
+    #[must_use]
+    pub fn after_failure(&self, history: History, now: Timestamp, retry_after: Option<Duration>) -> Next {
+        let failures = history.failures.saturating_add(1);
+        if failures >= self.max_attempts {
+            return Next::Dead { failures, reason: DeadReason::AttemptsExhausted };
+        }
+        let (rung, wait) = self.ladder.rung(failures, retry_after);
+        let at = now.plus(wait);
+        if at > history.first_attempt_at.plus(self.max_age) {
+            return Next::Dead { failures, reason: DeadReason::TooOld };
+        }
+        Next::Retry { failures, unknowns: 0, rung: Some(rung), at }
+    }
+
+    /// After an attempt whose lease ran out before anybody said how it ended. It is tried again at once; five
+    /// in a row count as one failure, so that a delivery that kills its worker climbs the ladder too.
+    #[must_use]
+    pub fn after_unknown(&self, history: History, now: Timestamp) -> Next {
+        let unknowns = history.unknowns.saturating_add(1);
+        if unknowns >= UNKNOWNS_PER_FAILURE {
+            return self.after_failure(history, now, None);
+        }
+        Next::Retry { failures: history.failures, unknowns, rung: None, at: now }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn policy() -> RetryPolicy {
+        let ladder = Ladder::new([30, 120, 600, 3_600].map(Duration::from_secs).to_vec()).unwrap();
+        RetryPolicy { ladder, max_attempts: 15, max_age: Duration::from_secs(24 * 3_600) }
+    }
+
+    fn start() -> Timestamp {
+        Timestamp::from_seconds(1_000_000).unwrap()
+    }
+
+    #[test]
+    fn the_ladder_of_the_design_takes_11_h_12_min() {
+        let mut now = start();
+        let mut history = History { failures: 0, unknowns: 0, first_attempt_at: now };
+        let mut waits = Vec::new();
+        let reason = loop {
+            match policy().after_failure(history, now, None) {
+                Next::Retry { failures, at, .. } => {
+                    waits.push(at.since(now).as_secs());
+                    history.failures = failures;
+                    now = at;
+                }
+                Next::Dead { reason, failures } => break (reason, failures),
+            }
+        };
+        assert_eq!(waits, [vec![30, 120, 600], vec![3_600; 11]].concat());
+        assert_eq!(reason, (DeadReason::AttemptsExhausted, 15));
+        assert_eq!(now.since(start()), Duration::from_secs(11 * 3_600 + 12 * 60 + 30));
+    }
+
+    #[test]
+    fn retry_after_picks_the_next_rung_that_is_long_enough() {
+        let history = History { failures: 0, unknowns: 0, first_attempt_at: start() };
+        let rung = |seconds| match policy().after_failure(history, start(), Some(Duration::from_secs(seconds))) {
+            Next::Retry { rung, .. } => rung,
+            Next::Dead { .. } => None,
+        };
+        assert_eq!(rung(1), Some(0));
+        assert_eq!(rung(31), Some(1));
+        assert_eq!(rung(601), Some(3));
+        assert_eq!(rung(86_400), Some(3), "longer than the ladder: the last rung");
+    }
+
+    #[test]
+    fn five_unknown_in_a_row_count_as_one_failure() {
+        let mut history = History { failures: 2, unknowns: 0, first_attempt_at: start() };
+        for expected in 1..=4 {
+            let next = policy().after_unknown(history, start());
+            assert_eq!(next, Next::Retry { failures: 2, unknowns: expected, rung: None, at: start() });
+            history.unknowns = expected;
+        }
+        let next = policy().after_unknown(history, start());
+        let at = start().plus(Duration::from_secs(600));
+        assert_eq!(next, Next::Retry { failures: 3, unknowns: 0, rung: Some(2), at });
+    }
+
+    proptest! {
+        #[test]
+        fn a_retry_is_never_early_never_past_the_age_and_never_endless(
+            failures in 0..20i32, age in 0u64..200_000, wish in proptest::option::of(0u64..10_000),
+        ) {
+            let now = start().plus(Duration::from_secs(age));
+            let history = History { failures, unknowns: 0, first_attempt_at: start() };
+            match policy().after_failure(history, now, wish.map(Duration::from_secs)) {
+                Next::Retry { failures: next, at, .. } => {
+                    prop_assert!(next < 15 && next == failures + 1);
+                    prop_assert!(at >= now.plus(Duration::from_secs(wish.unwrap_or(0).clamp(30, 3_600))));
+                    prop_assert!(at <= start().plus(Duration::from_secs(24 * 3_600)));
+                }
+                Next::Dead { .. } => prop_assert!(failures + 1 >= 15 || age + 30 > 20 * 3_600),
+            }
+        }
     }
 }

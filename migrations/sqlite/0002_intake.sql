@@ -1,0 +1,101 @@
+-- What came in. Tables that grow with traffic have no foreign keys into the configuration: a check would
+-- lock rows that all batches share, and the rules have been applied before the row is written.
+
+CREATE TABLE clicks (
+    operator_id  BLOB NOT NULL,
+    click_id     TEXT NOT NULL,
+    program_id   BLOB NOT NULL,
+    affiliate_id BLOB NOT NULL,
+    link_id      BLOB,
+    clicked_at   INTEGER NOT NULL,
+    received_at  INTEGER NOT NULL,
+    subs         TEXT NOT NULL,
+    ip_hash      BLOB,
+    user_agent   TEXT,
+    PRIMARY KEY (operator_id, click_id)
+) STRICT;
+
+-- One inbound request with its first verdict; never changed. Later verdicts are rows of their own.
+CREATE TABLE receipts (
+    id            BLOB PRIMARY KEY,
+    operator_id   BLOB NOT NULL,
+    source_id     BLOB NOT NULL,
+    key_id        BLOB NOT NULL,
+    request_id    BLOB NOT NULL,
+    received_at   INTEGER NOT NULL,
+    method        TEXT NOT NULL,
+    content_type  TEXT,
+    query         TEXT NOT NULL,
+    body          BLOB NOT NULL,
+    peer          TEXT NOT NULL,
+    verdict       TEXT NOT NULL,
+    code          TEXT,
+    field         TEXT,
+    conversion_id BLOB
+) STRICT;
+
+CREATE TABLE receipt_verdicts (
+    id            BLOB PRIMARY KEY,
+    receipt_id    BLOB NOT NULL,
+    decided_at    INTEGER NOT NULL,
+    verdict       TEXT NOT NULL,
+    code          TEXT,
+    field         TEXT,
+    conversion_id BLOB
+) STRICT;
+CREATE INDEX receipt_verdicts_receipt ON receipt_verdicts (receipt_id, id);
+
+-- The unique rows that decide whether a postback is new. They never expire.
+CREATE TABLE dedup_keys (
+    key           TEXT PRIMARY KEY,
+    conversion_id BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE parked (
+    receipt_id  BLOB PRIMARY KEY,
+    operator_id BLOB NOT NULL,
+    source_id   BLOB NOT NULL,
+    click_id    TEXT,
+    received_at INTEGER NOT NULL,
+    wait_key    TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    postback    TEXT NOT NULL,
+    expires_at  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX parked_wait_key ON parked (wait_key);
+CREATE INDEX parked_expires_at ON parked (expires_at);
+
+CREATE TABLE conversions (
+    id            BLOB PRIMARY KEY,
+    operator_id   BLOB NOT NULL,
+    source_id     BLOB NOT NULL,
+    program_id    BLOB NOT NULL,
+    goal_id       BLOB NOT NULL,
+    goal          TEXT NOT NULL,
+    affiliate_id  BLOB NOT NULL,
+    receipt_id    BLOB NOT NULL,
+    status        TEXT NOT NULL,
+    currency      TEXT NOT NULL,
+    amount        INTEGER CHECK (amount BETWEEN -100000000000000000 AND 100000000000000000),
+    occurred_at   INTEGER NOT NULL,
+    received_at   INTEGER NOT NULL,
+    updated_at    INTEGER NOT NULL,
+    revision      INTEGER NOT NULL,
+    test          INTEGER NOT NULL,
+    content       TEXT NOT NULL,
+    click_subs    TEXT NOT NULL,
+    seen          BLOB NOT NULL,
+    no_commission TEXT
+) STRICT;
+
+-- States of a conversion that a revision replaced; the current one is in conversions.
+CREATE TABLE conversion_revisions (
+    conversion_id BLOB NOT NULL,
+    revision      INTEGER NOT NULL,
+    receipt_id    BLOB NOT NULL,
+    status        TEXT NOT NULL,
+    content       TEXT NOT NULL,
+    occurred_at   INTEGER NOT NULL,
+    superseded_at INTEGER NOT NULL,
+    PRIMARY KEY (conversion_id, revision)
+) STRICT;

@@ -1,0 +1,40 @@
+//! The migrations of both engines, compiled into the program. Forward only; the same files in both folders.
+
+use std::borrow::Cow;
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+macro_rules! migrations {
+    ($engine:literal: $($version:literal $name:literal,)+) => {
+        Migrator::with_migrations(vec![$(Migration::new(
+            $version,
+            Cow::Borrowed($name),
+            MigrationType::Simple,
+            include_str!(concat!("../../migrations/", $engine, "/", $name, ".sql")).into_sql_str(),
+            false,
+        )),+])
+    };
+}
+
+macro_rules! both {
+    ($($version:literal $name:literal,)+) => {
+        /// What an SQLite database goes through.
+        pub fn sqlite() -> Migrator {
+            migrations!("sqlite": $($version $name,)+)
+        }
+
+        /// What a PostgreSQL database goes through.
+        pub fn postgres() -> Migrator {
+            migrations!("postgres": $($version $name,)+)
+        }
+    };
+}
+
+both! {
+    1 "0001_configuration",
+    2 "0002_intake",
+    3 "0003_money",
+    4 "0004_deliveries",
+    5 "0005_alerts",
+}

@@ -1,0 +1,166 @@
+//! What only PostgreSQL needs to know: its limits on waiting, its transactions, its way of taking many rows.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
+use sqlx::{AssertSqlSafe, Connection, Postgres, Row, Transaction};
+use tokio::sync::Mutex;
+
+use super::super::rows::{Column, Rows};
+use super::super::{StoreError, StoreSettings, migrations};
+use crate::domain::secret::MasterKey;
+
+/// The database that the queries beside this are compiled for.
+pub type Db = Postgres;
+/// Its row.
+pub type DbRow = PgRow;
+/// Its connection.
+pub type DbConnection = PgConnection;
+
+/// Appended to a SELECT whose rows will be changed.
+pub const FOR_UPDATE: &str = "FOR UPDATE";
+/// Appended to a SELECT that takes work which others may be taking too.
+pub const SKIP_LOCKED: &str = "FOR UPDATE SKIP LOCKED";
+/// The due deliveries of some endpoints, oldest first, at most `most` of each; no lease is on them and nobody else is
+/// taking them. One short index scan for each endpoint, so that a long backlog of one costs the others nothing.
+pub const TAKE_DUE: &str = "SELECT d.id, d.endpoint_id, d.epoch, d.attempt, d.republished FROM {rows} CROSS JOIN LATERAL \
+     (SELECT * FROM deliveries WHERE endpoint_id = v.endpoint AND state = 'pending' AND republish_at <= v.now_at \
+     AND lease_id IS NULL ORDER BY next_attempt_at LIMIT v.most FOR UPDATE SKIP LOCKED) d";
+
+/// How long a commit may take before the connection is given up.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The number of the session lock that says "one process, no broker": "postback" in ASCII.
+const ALONE_LOCK: i64 = 0x706f_7374_6261_636b;
+
+/// A PostgreSQL database, connected.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) reader: PgPool,
+    pub(super) master_key: MasterKey,
+    options: PgConnectOptions,
+    alone: Arc<Mutex<Option<PgConnection>>>,
+}
+
+impl Engine {
+    /// Connects to the database at `url`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where it does not answer.
+    pub async fn connect(url: &str, settings: &StoreSettings) -> Result<Self, StoreError> {
+        let millis = |duration: Duration| duration.as_millis().to_string();
+        let options = PgConnectOptions::from_str(url)?.application_name("postback").statement_cache_capacity(512).options([
+            ("lock_timeout", millis(settings.lock_timeout)),
+            ("statement_timeout", millis(STATEMENT_TIMEOUT)),
+            ("idle_in_transaction_session_timeout", millis(STATEMENT_TIMEOUT)),
+            ("timezone", "UTC".to_owned()),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .acquire_timeout(settings.acquire_timeout)
+            .connect_with(options.clone())
+            .await?;
+        Ok(Self { reader: pool, master_key: settings.master_key.clone(), options, alone: Arc::default() })
+    }
+
+    /// A transaction that may write. BEGIN runs in a task of its own: dropping sqlx's future of it half-way
+    /// leaves the pooled connection inside a transaction, and later writes vanish (RELIABILITY trap 7).
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Db>, StoreError> {
+        let pool = self.reader.clone();
+        let begun = tokio::spawn(async move { pool.begin().await }).await;
+        Ok(begun.map_err(|_| StoreError::Unavailable(sqlx::Error::WorkerCrashed))??)
+    }
+
+    pub(super) async fn run_migrations(&self) -> Result<(), StoreError> {
+        migrations::postgres().run(&self.reader).await.map_err(|error| StoreError::Corrupt(error.to_string()))
+    }
+
+    pub(super) async fn measure_offset_micros(&self) -> Result<i64, StoreError> {
+        let before = crate::clock::Clock::system().now();
+        let row = sqlx::query("SELECT clock_timestamp() AS at").fetch_one(&self.reader).await?;
+        let there: crate::domain::time::Timestamp = row.try_get("at")?;
+        let after = crate::clock::Clock::system().now();
+        let middle = before.micros().midpoint(after.micros());
+        Ok(there.micros().saturating_sub(middle))
+    }
+
+    /// A session lock on a connection of its own; the server frees it when the connection ends.
+    pub(super) async fn lock_alone(&self) -> Result<bool, StoreError> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        let row = sqlx::query("SELECT pg_try_advisory_lock($1) AS taken").bind(ALONE_LOCK).fetch_one(&mut connection);
+        let taken: bool = row.await?.try_get("taken")?;
+        if taken {
+            *self.alone.lock().await = Some(connection);
+        }
+        Ok(taken)
+    }
+
+    pub(super) async fn close_pools(&self) {
+        self.reader.close().await;
+        self.alone.lock().await.take();
+    }
+
+    pub(super) const NAME: &str = "postgres";
+}
+
+/// Runs `statement` for all rows; answers how many rows it touched.
+pub async fn execute_rows<T>(
+    connection: &mut DbConnection,
+    statement: &str,
+    rows: Rows<'_, T>,
+) -> Result<u64, sqlx::Error> {
+    if rows.len() == 0 {
+        return Ok(0);
+    }
+    Ok(bind(statement, rows).execute(connection).await?.rows_affected())
+}
+
+/// Runs `statement` for all rows; answers what it returns.
+pub async fn fetch_rows<T>(
+    connection: &mut DbConnection,
+    statement: &str,
+    rows: Rows<'_, T>,
+) -> Result<Vec<DbRow>, sqlx::Error> {
+    if rows.len() == 0 {
+        return Ok(Vec::new());
+    }
+    bind(statement, rows).fetch_all(connection).await
+}
+
+/// Binds one array for each column. Only column names and types are written into the statement, never a value.
+fn bind<T>(statement: &str, rows: Rows<'_, T>) -> sqlx::query::Query<'static, Db, sqlx::postgres::PgArguments> {
+    let names = rows.names().join(",");
+    let columns = rows.into_columns();
+    let array = |(index, column): (usize, &Column)| format!("${}::{}[]", index + 1, type_name(column));
+    let arrays: Vec<_> = columns.iter().enumerate().map(array).collect();
+    let sql = statement.replace("{rows}", &format!("UNNEST({}) AS v ({names})", arrays.join(",")));
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for column in columns {
+        query = match column {
+            Column::Uuid(values) => query.bind(values),
+            Column::Text(values) => query.bind(values),
+            Column::Int(values) => query.bind(values),
+            Column::Big(values) => query.bind(values),
+            Column::Bool(values) => query.bind(values),
+            Column::Time(values) => query.bind(values),
+            Column::Amount(values) => query.bind(values),
+            Column::Bytes(values) => query.bind(values),
+        };
+    }
+    query
+}
+
+const fn type_name(column: &Column) -> &'static str {
+    match column {
+        Column::Uuid(_) => "uuid",
+        Column::Text(_) => "text",
+        Column::Int(_) => "int4",
+        Column::Big(_) => "int8",
+        Column::Bool(_) => "bool",
+        Column::Time(_) => "timestamptz",
+        Column::Amount(_) => "numeric",
+        Column::Bytes(_) => "bytea",
+    }
+}
+

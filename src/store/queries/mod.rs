@@ -1,0 +1,78 @@
+//! The queries, written once and compiled once for each engine: `super::dialect` names the engine's types.
+//! `{rows}` stands for many rows at once, see `store::rows`.
+
+mod alerts;
+mod configuration;
+mod deliveries;
+mod ledger;
+mod reading;
+mod recording;
+
+use async_trait::async_trait;
+use sqlx::Row;
+
+use super::dialect::{DbRow, Engine};
+use crate::store::{Store, StoreError};
+
+#[async_trait]
+impl Store for Engine {
+    fn engine(&self) -> &'static str {
+        Self::NAME
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        self.run_migrations().await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        // A real write, taken back: a full disk or a read-only server shows here and not only when money is at stake.
+        sqlx::query("UPDATE config_version SET version = version WHERE id = 1").execute(&mut *transaction).await?;
+        Ok(transaction.rollback().await?)
+    }
+
+    async fn clock_offset_micros(&self) -> Result<i64, StoreError> {
+        self.measure_offset_micros().await
+    }
+
+    async fn claim_alone(&self) -> Result<bool, StoreError> {
+        self.lock_alone().await
+    }
+
+    async fn close(&self) {
+        self.close_pools().await;
+    }
+}
+
+/// A stored JSON document.
+fn from_json<T: serde::de::DeserializeOwned>(row: &DbRow, column: &str) -> Result<T, StoreError> {
+    let text: String = row.try_get(column)?;
+    serde_json::from_str(&text).map_err(|error| StoreError::Corrupt(format!("{column}: {error}")))
+}
+
+/// A value to be stored as a JSON document.
+fn to_json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::json!(value).to_string()
+}
+
+/// A stored name of one of an enum's variants, as serde spells it.
+fn from_name<T: serde::de::DeserializeOwned>(row: &DbRow, column: &str) -> Result<T, StoreError> {
+    let name: String = row.try_get(column)?;
+    parse_name(&name, column)
+}
+
+/// As [`from_name`], where the column may be NULL.
+fn from_name_opt<T: serde::de::DeserializeOwned>(row: &DbRow, column: &str) -> Result<Option<T>, StoreError> {
+    let name: Option<String> = row.try_get(column)?;
+    name.map(|name| parse_name(&name, column)).transpose()
+}
+
+fn parse_name<T: serde::de::DeserializeOwned>(name: &str, column: &str) -> Result<T, StoreError> {
+    serde_json::from_value(serde_json::Value::String(name.to_owned()))
+        .map_err(|error| StoreError::Corrupt(format!("{column}: {error}")))
+}
+
+/// The name of an enum's variant, as serde spells it.
+fn to_name<T: serde::Serialize>(value: &T) -> String {
+    serde_json::json!(value).as_str().unwrap_or_default().to_owned()
+}
