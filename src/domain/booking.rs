@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::catalog::{Catalog, Goal, GoalPolicy, Owner, Program, Source, Status};
-use super::click::{self, OwnClick};
+use super::click::{ClickId, OwnClick};
 use super::commission::{self, Commission, CommissionState, NoCommission};
 use super::conversion::{Change, Conversion, NamedBy, Seen, judge};
 use super::dedup::{Visitor, event_key, once_key, unnamed_event_key, wait_key};
@@ -188,7 +188,7 @@ pub struct Booking<'a> {
 #[must_use]
 pub fn own_click(catalog: &Catalog, operator: OperatorId, text: &str) -> Option<ClickFacts> {
     let OwnClick { link, clicked_at } =
-        click::decode(text, &|number| catalog.mac_key(number).map(|key| key.secret.as_slice()))?;
+        ClickId::decode(text, &|number| catalog.mac_key(number).map(|key| key.secret.as_ref()))?;
     let link = catalog.link(link)?;
     let program = catalog.program(link.program_id).filter(|program| program.operator_id == operator)?;
     Some(ClickFacts {
@@ -222,8 +222,8 @@ impl<'a> Booking<'a> {
         let named = said.event_id.as_ref().map(|id| event_key(source.id, id.as_str(), said.test));
         let (event_key, once_key) = match (&attribution, visitor(said)) {
             (Attribution::Known { click, goal }, Some(visitor)) => {
-                let once = (goal.policy == GoalPolicy::Once)
-                    .then(|| once_key(click.program_id, goal.id, visitor, said.test));
+                let once =
+                    (goal.policy == GoalPolicy::Once).then(|| once_key(click.program_id, goal.id, visitor, said.test));
                 let event = named.unwrap_or_else(|| unnamed_event_key(source.id, goal.id, visitor, said.test));
                 (Some(event), once)
             }
@@ -346,9 +346,7 @@ impl<'a> Booking<'a> {
         }
         match &prepared.attribution {
             Attribution::Known { click, goal } => self.create(prepared, said, click, goal),
-            Attribution::Parked { reason, wait_key } => {
-                self.park(prepared, said, source_id, *reason, wait_key.clone())
-            }
+            Attribution::Parked { reason, wait_key } => self.park(prepared, said, source_id, *reason, wait_key.clone()),
             Attribution::Rejected(_) => self.not_created(prepared),
         }
     }
@@ -463,7 +461,8 @@ impl<'a> Booking<'a> {
         let Some(version) = self.catalog.plan_version(plan, conversion.occurred_at) else {
             return Ok(Err(NoCommission::NoPlanVersion));
         };
-        let computed = commission::compute(version, goal).map_err(|_| Rejection::of_field(Code::BadAmount, "amount"))?;
+        let computed =
+            commission::compute(version, goal).map_err(|_| Rejection::of_field(Code::BadAmount, "amount"))?;
         Ok(computed.map(|explained| Commission {
             id: CommissionId::new(self.now),
             conversion_id: conversion.id,
@@ -505,13 +504,7 @@ impl<'a> Booking<'a> {
         answer
     }
 
-    fn revised(
-        &mut self,
-        prepared: &Prepared,
-        booked: Booked,
-        content: Postback,
-        status: ConversionStatus,
-    ) -> Booked {
+    fn revised(&mut self, prepared: &Prepared, booked: Booked, content: Postback, status: ConversionStatus) -> Booked {
         let Booked { mut conversion, commission, goal } = booked;
         self.writes.superseded.push(Superseded { conversion: conversion.clone(), at: self.now });
         let was = conversion.status;

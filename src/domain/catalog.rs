@@ -8,10 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::click::LinkCode;
+use super::click::{ClickMacKey, LinkCode};
 use super::event::EventType;
 use super::ids::{
     AffiliateId, AgreementId, EndpointId, EndpointSecretId, GoalId, KeyId, LinkId, OperatorId, PlanId, ProgramId,
@@ -20,8 +19,8 @@ use super::ids::{
 use super::money::Currency;
 use super::plan::{PlanVersion, version_at};
 use super::postback::ConversionStatus;
-use super::secret::KeyHash;
-use super::signature::InboundScheme;
+use super::secret::{KeyHash, KeyPublicId};
+use super::signature::{InboundScheme, SigningSecret};
 use super::time::Timestamp;
 
 /// Whether a configured thing takes part.
@@ -77,7 +76,7 @@ pub struct SourceSecret {
     /// Whose requests it signs.
     pub source_id: SourceId,
     /// The secret.
-    pub secret: SecretString,
+    pub secret: SigningSecret,
     /// When it was made.
     pub created_at: Timestamp,
     /// From when on it is no longer accepted.
@@ -221,7 +220,7 @@ pub struct Key {
     /// Its id.
     pub id: KeyId,
     /// The part of the key's text that names it.
-    pub public_id: String,
+    pub public_id: KeyPublicId,
     /// The SHA-256 of the part that proves it.
     pub hash: KeyHash,
     /// Its name, for people.
@@ -283,7 +282,7 @@ pub struct EndpointSecret {
     /// Whose messages it signs.
     pub endpoint_id: EndpointId,
     /// The secret, `whsec_…`.
-    pub secret: SecretString,
+    pub secret: SigningSecret,
     /// When it was made.
     pub created_at: Timestamp,
     /// From when on it no longer signs.
@@ -296,7 +295,7 @@ pub struct MacKey {
     /// Its number, written into every click id.
     pub number: u8,
     /// The key.
-    pub secret: Vec<u8>,
+    pub secret: Arc<ClickMacKey>,
 }
 
 /// The rows that changed after some version.
@@ -333,7 +332,7 @@ pub struct Catalog {
     affiliates: HashMap<AffiliateId, Arc<Affiliate>>,
     agreements: HashMap<(AffiliateId, ProgramId), Arc<Agreement>>,
     links: HashMap<LinkCode, Arc<Link>>,
-    keys: HashMap<String, Arc<Key>>,
+    keys: HashMap<KeyPublicId, Arc<Key>>,
     endpoints: HashMap<EndpointId, Arc<Endpoint>>,
     endpoints_of: HashMap<Owner, Vec<EndpointId>>,
     endpoint_secrets: HashMap<EndpointId, Vec<EndpointSecret>>,
@@ -360,7 +359,7 @@ impl Catalog {
         next.agreements
             .extend(delta.agreements.into_iter().map(|row| ((row.affiliate_id, row.program_id), Arc::new(row))));
         next.links.extend(delta.links.into_iter().map(|row| (row.code, Arc::new(row))));
-        next.keys.extend(delta.keys.into_iter().map(|row| (row.public_id.clone(), Arc::new(row))));
+        next.keys.extend(delta.keys.into_iter().map(|row| (row.public_id, Arc::new(row))));
         for row in delta.endpoints {
             let of_owner = next.endpoints_of.entry(row.owner).or_default();
             if !of_owner.contains(&row.id) {
@@ -395,7 +394,7 @@ impl Catalog {
 
     /// The secrets that requests of a source may be signed with at `now`.
     #[must_use]
-    pub fn source_secrets(&self, id: SourceId, now: Timestamp) -> Vec<&SecretString> {
+    pub fn source_secrets(&self, id: SourceId, now: Timestamp) -> Vec<&SigningSecret> {
         let all = self.source_secrets.get(&id).map(Vec::as_slice).unwrap_or_default();
         all.iter().filter(|row| valid(row.expires_at, now)).map(|row| &row.secret).collect()
     }
@@ -439,8 +438,8 @@ impl Catalog {
 
     /// The key with this public id, revoked and expired ones too.
     #[must_use]
-    pub fn key(&self, public_id: &str) -> Option<&Arc<Key>> {
-        self.keys.get(public_id)
+    pub fn key(&self, public_id: KeyPublicId) -> Option<&Arc<Key>> {
+        self.keys.get(&public_id)
     }
 
     /// The endpoint with this id.
@@ -456,7 +455,7 @@ impl Catalog {
 
     /// The secrets that messages to an endpoint are signed with at `now`, newest first.
     #[must_use]
-    pub fn endpoint_secrets(&self, id: EndpointId, now: Timestamp) -> Vec<&SecretString> {
+    pub fn endpoint_secrets(&self, id: EndpointId, now: Timestamp) -> Vec<&SigningSecret> {
         let all = self.endpoint_secrets.get(&id).map(Vec::as_slice).unwrap_or_default();
         all.iter().rev().filter(|row| valid(row.expires_at, now)).map(|row| &row.secret).collect()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::commission::NoCommission;
 use super::ids::{AffiliateId, ConversionId, GoalId, OperatorId, ProgramId, ReceiptId, SourceId};
 use super::money::Currency;
-use super::postback::{ConversionStatus, Postback};
+use super::postback::{ContentHash, ConversionStatus, Postback};
 use super::time::Timestamp;
 use super::verdict::Code;
 
@@ -53,17 +53,17 @@ pub struct Conversion {
 /// The hashes of every postback judged for a conversion: of the fields sent and of the merged content. A
 /// known one is a stale duplicate, so that a delayed retry never undoes what came later.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen(Vec<[u8; 16]>);
+pub struct Seen(Vec<ContentHash>);
 
 impl Seen {
     /// Whether this was judged before.
     #[must_use]
-    pub fn contains(&self, hash: &[u8; 16]) -> bool {
+    pub fn contains(&self, hash: &ContentHash) -> bool {
         self.0.contains(hash)
     }
 
     /// Remembers; answers whether it was new.
-    pub fn insert(&mut self, hash: [u8; 16]) -> bool {
+    pub fn insert(&mut self, hash: ContentHash) -> bool {
         let new = !self.contains(&hash);
         if new {
             self.0.push(hash);
@@ -74,14 +74,14 @@ impl Seen {
     /// All hashes behind one another, for storage.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.concat()
+        self.0.iter().flat_map(ContentHash::bytes).copied().collect()
     }
 
     /// What [`Seen::to_bytes`] wrote. `None` where the length is no multiple of a hash's.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (hashes, rest) = bytes.as_chunks::<16>();
-        rest.is_empty().then(|| Self(hashes.to_vec()))
+        rest.is_empty().then(|| Self(hashes.iter().copied().map(ContentHash::from_bytes).collect()))
     }
 }
 

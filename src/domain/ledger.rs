@@ -88,9 +88,6 @@ pub fn post(
         kind,
         commission_id,
         posted_at: now,
-        entries: [
-            side(commission_expense(operator), money.amount),
-            side(payable(affiliate), money.amount.negated()),
-        ],
+        entries: [side(commission_expense(operator), money.amount), side(payable(affiliate), money.amount.negated())],
     }
 }

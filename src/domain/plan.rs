@@ -80,8 +80,7 @@ mod tests {
 
     fn version(from: i64, amount: &str) -> PlanVersion {
         let now = Timestamp::from_micros(0);
-        let rate =
-            FixedRate { goal: "lead".into(), amount: amount.parse().unwrap(), currency: "EUR".parse().unwrap() };
+        let rate = FixedRate { goal: "lead".into(), amount: amount.parse().unwrap(), currency: "EUR".parse().unwrap() };
         PlanVersion {
             id: PlanVersionId::new(now),
             plan_id: PlanId::new(now),

@@ -17,6 +17,7 @@ pub mod recording;
 mod rows;
 pub mod sqlite;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -137,5 +138,5 @@ pub struct StoreSettings {
     /// How long a statement may wait for a lock.
     pub lock_timeout: Duration,
     /// What secrets that must be read back are encrypted under.
-    pub master_key: MasterKey,
+    pub master_key: Arc<MasterKey>,
 }

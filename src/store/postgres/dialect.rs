@@ -38,7 +38,7 @@ const ALONE_LOCK: i64 = 0x706f_7374_6261_636b;
 #[derive(Clone)]
 pub struct Engine {
     pub(super) reader: PgPool,
-    pub(super) master_key: MasterKey,
+    pub(super) master_key: Arc<MasterKey>,
     options: PgConnectOptions,
     alone: Arc<Mutex<Option<PgConnection>>>,
 }
@@ -50,12 +50,13 @@ impl Engine {
     /// [`StoreError::Unavailable`] where it does not answer.
     pub async fn connect(url: &str, settings: &StoreSettings) -> Result<Self, StoreError> {
         let millis = |duration: Duration| duration.as_millis().to_string();
-        let options = PgConnectOptions::from_str(url)?.application_name("postback").statement_cache_capacity(512).options([
-            ("lock_timeout", millis(settings.lock_timeout)),
-            ("statement_timeout", millis(STATEMENT_TIMEOUT)),
-            ("idle_in_transaction_session_timeout", millis(STATEMENT_TIMEOUT)),
-            ("timezone", "UTC".to_owned()),
-        ]);
+        let options =
+            PgConnectOptions::from_str(url)?.application_name("postback").statement_cache_capacity(512).options([
+                ("lock_timeout", millis(settings.lock_timeout)),
+                ("statement_timeout", millis(STATEMENT_TIMEOUT)),
+                ("idle_in_transaction_session_timeout", millis(STATEMENT_TIMEOUT)),
+                ("timezone", "UTC".to_owned()),
+            ]);
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
@@ -163,4 +164,3 @@ const fn type_name(column: &Column) -> &'static str {
         Column::Bytes(_) => "bytea",
     }
 }
-

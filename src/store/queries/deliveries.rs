@@ -67,7 +67,8 @@ impl Deliveries for Engine {
 
     async fn hand_back(&self, hints: &[Hint], republish_at: Timestamp) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        let rows = hint_rows(&sorted(hints)).col("at", move |_| republish_at);
+        let hints = sorted(hints);
+        let rows = hint_rows(&hints).col("at", move |_| republish_at);
         let update = "UPDATE deliveries AS t SET republish_at = v.at FROM {rows} WHERE t.id = v.delivery \
              AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = 'pending' AND t.lease_id IS NULL";
         dialect::execute_rows(&mut transaction, update, rows).await?;
@@ -115,9 +116,8 @@ impl Deliveries for Engine {
         due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         due.sort_by_key(|(hint, _)| hint.delivery_id);
         let again = move |times: i32| now.plus(republish_after.saturating_mul(1 << times.clamp(0, MOST_DOUBLINGS)));
-        let rows = Rows::of(&due)
-            .col("delivery", |(hint, _)| hint.delivery_id)
-            .col("at", move |(_, times)| again(*times));
+        let rows =
+            Rows::of(&due).col("delivery", |(hint, _)| hint.delivery_id).col("at", move |(_, times)| again(*times));
         let update = "UPDATE deliveries AS t SET republish_at = v.at, republished = t.republished + 1 \
              FROM {rows} WHERE t.id = v.delivery";
         dialect::execute_rows(&mut transaction, update, rows).await?;
@@ -132,8 +132,7 @@ impl Deliveries for Engine {
              AND republish_at <= $1 AND lease_id IS NOT NULL AND lease_until <= $1 ORDER BY republish_at LIMIT $2 {}",
             dialect::SKIP_LOCKED
         );
-        let found =
-            sqlx::query(sqlx::AssertSqlSafe(select)).bind(now).bind(limit).fetch_all(&mut *transaction).await?;
+        let found = sqlx::query(sqlx::AssertSqlSafe(select)).bind(now).bind(limit).fetch_all(&mut *transaction).await?;
         let mut expired = Vec::with_capacity(found.len());
         for row in &found {
             let id: DeliveryId = row.try_get("id")?;
@@ -294,7 +293,8 @@ async fn claim_rows(
 type Messages = HashMap<EventId, (EventType, String)>;
 
 async fn load_events(connection: &mut DbConnection, claimed: &[DbRow]) -> Result<Messages, StoreError> {
-    let ids = claimed.iter().map(|row| Ok(row.try_get("event_id")?)).collect::<Result<HashSet<EventId>, StoreError>>()?;
+    let ids =
+        claimed.iter().map(|row| Ok(row.try_get("event_id")?)).collect::<Result<HashSet<EventId>, StoreError>>()?;
     let ids: Vec<EventId> = ids.into_iter().collect();
     let select = "SELECT e.id, e.event_type, e.body FROM {rows} JOIN events e ON e.id = v.event";
     let found = dialect::fetch_rows(connection, select, Rows::of(&ids).col("event", |id| *id)).await?;

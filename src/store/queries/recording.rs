@@ -16,7 +16,7 @@ use crate::domain::ids::{ConversionId, OperatorId, ReceiptId, VerdictId};
 use crate::domain::money::Money;
 use crate::domain::postback::Postback;
 use crate::domain::time::Timestamp;
-use crate::domain::verdict::{Code, ParkReason, Verdict};
+use crate::domain::verdict::{ParkReason, Verdict};
 use crate::store::StoreError;
 use crate::store::recording::{Arrival, NewClick, RecordTerms, Recorded, Recording};
 use crate::store::rows::Rows;
@@ -55,12 +55,13 @@ impl Recording for Engine {
 
     async fn expire_parked(&self, now: Timestamp, limit: i64) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
-        let statement =
-            "DELETE FROM parked WHERE receipt_id IN (SELECT receipt_id FROM parked WHERE expires_at <= $1 LIMIT $2) \
+        let statement = "DELETE FROM parked WHERE receipt_id IN (SELECT receipt_id FROM parked WHERE expires_at <= $1 LIMIT $2) \
              RETURNING receipt_id, reason";
         let rows = sqlx::query(statement).bind(now).bind(limit).fetch_all(&mut *transaction).await?;
-        let expired: Vec<(ReceiptId, String)> =
-            rows.iter().map(|row| Ok((row.try_get("receipt_id")?, row.try_get("reason")?))).collect::<Result<_, StoreError>>()?;
+        let expired: Vec<(ReceiptId, String)> = rows
+            .iter()
+            .map(|row| Ok((row.try_get("receipt_id")?, row.try_get("reason")?)))
+            .collect::<Result<_, StoreError>>()?;
         let verdicts = Rows::of(&expired)
             .col("id", |_| VerdictId::new(now))
             .col("receipt_id", |(receipt, _)| *receipt)
@@ -114,7 +115,8 @@ impl Engine {
         if configuration_version(connection).await? != catalog.version() {
             return Err(StoreError::StaleConfiguration);
         }
-        let mut clicks = load_clicks(connection, wanted_clicks(arrivals.iter().map(|arrival| &arrival.item), catalog)).await?;
+        let mut clicks =
+            load_clicks(connection, wanted_clicks(arrivals.iter().map(|arrival| &arrival.item), catalog)).await?;
         let parked = load_parked(connection, arrivals, wait_keys, &clicks, catalog).await?;
         clicks.extend(load_clicks(connection, wanted_clicks(parked.iter().map(|parked| &parked.item), catalog)).await?);
 
@@ -273,8 +275,7 @@ async fn load_booked(
         "SELECT c.* FROM conversions c WHERE c.id IN (SELECT v.conversion FROM {{rows}}) ORDER BY c.id {}",
         dialect::FOR_UPDATE
     );
-    let found =
-        dialect::fetch_rows(connection, &select, Rows::of(&ids).col("conversion", |id| *id)).await?;
+    let found = dialect::fetch_rows(connection, &select, Rows::of(&ids).col("conversion", |id| *id)).await?;
     let select = "SELECT c.* FROM {rows} JOIN commissions c ON c.conversion_id = v.conversion";
     let earned = dialect::fetch_rows(connection, select, Rows::of(&ids).col("conversion", |id| *id)).await?;
     let mut commissions = HashMap::new();

@@ -7,7 +7,6 @@
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -45,7 +44,7 @@ const CHUNKS: [usize; 4] = [64, 16, 4, 1];
 pub struct Engine {
     writer: SqlitePool,
     pub(super) reader: SqlitePool,
-    pub(super) master_key: MasterKey,
+    pub(super) master_key: Arc<MasterKey>,
     path: PathBuf,
     alone: Arc<Mutex<Option<File>>>,
 }
@@ -216,4 +215,3 @@ fn source(names: &[&str], length: usize) -> String {
     let rows: Vec<_> = (0..length).map(row).collect();
     format!("(SELECT {} FROM (VALUES {})) AS v", columns.join(","), rows.join(","))
 }
-
