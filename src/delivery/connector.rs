@@ -3,7 +3,8 @@
 //! Guaranteed: no connection is opened to an address that [`EgressPolicy`] has not just allowed for
 //! this very URL. Literal addresses take the same way as names, a name with a single bad address is
 //! refused as a whole, and what was resolved is what is dialled, so a name that changes between check
-//! and dial gains nothing. TLS is wrapped around this connector and sees the name, never the address.
+//! and dial gains nothing. TLS is wrapped around this connector and sees the name, never the address;
+//! [`Bounded`] is wrapped around both, so that no half-made connection outlives its time.
 //!
 //! Not done: no proxy, and no racing of IPv4 against IPv6 (the addresses are tried in the resolver's order).
 
@@ -27,6 +28,8 @@ use super::egress::{EgressPolicy, TargetHost, TargetUrl, UrlError};
 
 /// How many addresses of one name are tried; each gets its share of the time to connect.
 const MAX_ADDRESSES_TRIED: usize = 4;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Turns a name into addresses. The system's resolver in production, prepared answers in tests.
 #[async_trait]
@@ -82,7 +85,7 @@ pub(super) fn shown_seconds(duration: Duration) -> String {
     }
 }
 
-/// The connector under the HTTP client. Cloning shares it.
+/// The connector under TLS and the HTTP client. Cloning shares it.
 #[derive(Clone)]
 pub struct Connector {
     shared: Arc<Shared>,
@@ -174,5 +177,42 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(self.clone().dial(uri))
+    }
+}
+
+/// A connector with a limit on the whole of connecting, TLS included.
+///
+/// The deadline of an attempt is not enough: when a kept connection becomes free first, the HTTP client
+/// finishes the new one in the background, where a receiver that stalls the handshake could hold it for ever.
+#[derive(Clone)]
+pub struct Bounded<C> {
+    connector: C,
+    limit: Duration,
+}
+
+impl<C> Bounded<C> {
+    /// `connector`, given up after `limit`.
+    pub const fn new(connector: C, limit: Duration) -> Self {
+        Self { connector, limit }
+    }
+}
+
+impl<C> Service<Uri> for Bounded<C>
+where
+    C: Service<Uri, Error = BoxError>,
+    C::Future: Send + 'static,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = timeout(self.limit, self.connector.call(uri));
+        let limit = self.limit;
+        Box::pin(async move { connecting.await.unwrap_or_else(|_| Err(DialError::ConnectTimedOut(limit).into())) })
     }
 }

@@ -29,7 +29,7 @@ use rustls::version::{TLS12, TLS13};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer;
-use super::connector::{Connector, DialError, Resolve, SystemResolver, shown_seconds};
+use super::connector::{Bounded, Connector, DialError, Resolve, SystemResolver, shown_seconds};
 use super::egress::{EgressPolicy, TargetUrl};
 use crate::domain::delivery::{AttemptOutcome, AttemptResult};
 use crate::domain::time::Timestamp;
@@ -57,7 +57,7 @@ pub struct SenderSettings {
     pub total_timeout: Duration,
     /// For resolving the name.
     pub resolve_timeout: Duration,
-    /// For connecting, all addresses together.
+    /// For connecting, all addresses together; and again for agreeing on TLS.
     pub connect_timeout: Duration,
     /// After so many bytes of the answer's body the connection is dropped.
     pub max_response_bytes: usize,
@@ -105,7 +105,7 @@ pub enum OutboundMethod {
 /// Makes attempts. Cloning shares the connections.
 #[derive(Clone)]
 pub struct Sender {
-    client: Client<HttpsConnector<Connector>, Full<Bytes>>,
+    client: Client<Bounded<HttpsConnector<Connector>>, Full<Bytes>>,
     connector: Connector,
     settings: SenderSettings,
 }
@@ -140,6 +140,7 @@ impl Sender {
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector.clone());
+        let connect_limit = settings.resolve_timeout + settings.connect_timeout * 2;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -148,7 +149,7 @@ impl Sender {
             // Safe, and wanted: it applies only to a request that was never begun because the kept
             // connection had been closed meanwhile. Once begun, a request is not repeated here.
             .retry_canceled_requests(true)
-            .build(https);
+            .build(Bounded::new(https, connect_limit));
         Self { client, connector, settings }
     }
 
