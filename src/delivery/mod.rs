@@ -1,1 +1,6 @@
-//! (to come)
+//! From a due delivery to a receiver's answer.
+
+mod answer;
+pub mod connector;
+pub mod egress;
+pub mod sender;
