@@ -1,5 +1,7 @@
 //! Settings: from files and environments to types, and what is told when they are wrong.
 
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "the helpers of tests fail as tests do")]
+
 use std::ffi::OsString;
 use std::process::{Command, Output};
 use std::time::Duration;
