@@ -14,7 +14,8 @@ The environment variable of `section.key` is `POSTBACK_SECTION_KEY`. `DATABASE_U
 longer names win over them. An optional setting that is set to nothing counts as not set.
 
 `postback check-config` shows the settings in force with their origin, or everything that is wrong with them, at once.
-A name that nobody knows is an error, in the file and in the environment.
+A name that nobody knows is an error, in the file and in the environment. (Kubernetes sets `POSTBACK_PORT` and the like
+for a Service named `postback`: give it another name, or set `enableServiceLinks: false`.)
 
 Durations are a whole number and a unit: `250ms`, `30s`, `2m`, `1h`, `90d`. Sizes are whole bytes, or `64KiB`, `1MiB`.
 Lists have commas between their items; in the file they may also be TOML arrays. Secrets are never shown nor logged.

@@ -8,6 +8,7 @@
 //! settings never change while the service runs.
 
 mod agreement;
+mod check;
 mod docs;
 mod error;
 mod names;

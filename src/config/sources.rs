@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
+use super::check::Wrong;
 use super::error::{ConfigErrors, Problem};
 use super::table::{SECTIONS, Settings};
-use super::value::{Value, Wrong};
+use super::value::Value;
 use super::{agreement, names};
 
 /// What is given for each setting, and what was found wrong while gathering.

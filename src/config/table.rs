@@ -8,9 +8,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use super::check;
 use super::sources::Reader;
 use super::types::{ByteSize, DatabaseUrl, LogFormat};
-use super::value::{self, Value};
+use super::value::Value;
 use crate::domain::retry::Ladder;
 
 /// One setting, as errors and the documentation speak of it.
@@ -53,7 +54,7 @@ macro_rules! read {
         $reader.read::<$type>(
             $name,
             $default,
-            &[$(&|value: &$type| value::within(value, $low, $high),)? $(&|value: &$type| $check(value),)?],
+            &[$(&|value: &$type| check::within(value, $low, $high),)? $(&|value: &$type| $check(value),)?],
         )
     };
 }
@@ -150,7 +151,7 @@ settings! {
         data_dir: PathBuf = "postback-data";
         /// The key that encrypts stored secrets: 32 bytes in base64. Required on PostgreSQL. On SQLite a key file beside
         /// the database is made at the first start when this is not set.
-        master_key: Option<SecretString> = "" check value::master_key;
+        master_key: Option<SecretString> = "" check check::master_key;
     }
 
     /// The HTTP server.
@@ -158,7 +159,7 @@ settings! {
         /// Where it listens. Port 0 takes a free one.
         listen: SocketAddr = "127.0.0.1:8080";
         /// The address under which others reach the service; used in links and hints.
-        public_url: Option<String> = "" check value::web_address;
+        public_url: Option<String> = "" check check::web_address;
         /// The proxies whose `X-Forwarded-For` is believed. Empty: the peer's own address is the client's.
         trusted_proxies: Vec<IpNet> = "";
         /// Threads that serve requests.
@@ -191,9 +192,9 @@ settings! {
     queue: Queue {
         /// The broker, `amqp://…` or `amqps://…`; also read from `AMQP_URL`. Without it the queue lives in this process,
         /// and only one instance may run on the database.
-        amqp_url: Option<SecretString> = "" check value::amqp_url;
+        amqp_url: Option<SecretString> = "" check check::amqp_url;
         /// What the names of exchanges and queues start with.
-        prefix: String = "postback" check value::queue_prefix;
+        prefix: String = "postback" check check::queue_prefix;
         /// Channels that publish, one message in flight on each.
         publish_channels: usize = "8" within "1" to "256";
         /// Messages that the broker hands to this instance ahead of their acknowledgement.
@@ -277,9 +278,9 @@ settings! {
         /// How often the alerts are judged.
         evaluate_every: Duration = "15s" within "10ms" to "1m";
         /// Where to post alerts: signed, and in a form that chat systems show.
-        webhook_url: Option<SecretString> = "" check value::secret_web_address;
+        webhook_url: Option<SecretString> = "" check check::secret_web_address;
         /// What signs them: a Standard Webhooks secret, `whsec_…`.
-        webhook_secret: Option<SecretString> = "" check value::webhook_secret;
+        webhook_secret: Option<SecretString> = "" check check::webhook_secret;
     }
 
     /// Log lines, on standard error.
@@ -287,6 +288,6 @@ settings! {
         /// `text` for people or `json` for collectors.
         format: LogFormat = "text";
         /// The least level that is shown, or levels by target. Libraries never show more than `info`.
-        filter: String = "info" check value::log_filter;
+        filter: String = "info" check check::log_filter;
     }
 }
