@@ -1,2 +1,3 @@
 //! The one integration test binary; each module is a subject.
-mod sender;
+
+mod config;
