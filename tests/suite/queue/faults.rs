@@ -197,6 +197,20 @@ async fn a_black_holed_broker_costs_a_publish_no_more_than_the_timeouts() {
 }
 
 #[tokio::test]
+async fn connections_that_were_given_up_do_not_pile_up() {
+    let ladder = ladder(&[LONG_MS]);
+    let (proxy, settings) = through_proxy(broker::settings()).await;
+    let timeout = Duration::from_millis(100);
+    let settings = RabbitMqSettings { call_timeout: timeout, confirm_timeout: timeout, ..settings };
+    proxy.black_hole(true);
+    let running = Running::start(settings, &ladder);
+    eventually("twenty redials", async || proxy.accepted() >= 20).await;
+    running.stop().await;
+    // A client that waits for an answer keeps its socket and, in lapin, a thread.
+    eventually("each was closed", async || proxy.open() == 0).await;
+}
+
+#[tokio::test]
 async fn stopping_does_not_wait_for_a_black_holed_broker() {
     let ladder = ladder(&[LONG_MS]);
     let (proxy, settings) = through_proxy(broker::settings()).await;

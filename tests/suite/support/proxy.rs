@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -21,6 +22,8 @@ struct Weather {
 pub struct Proxy {
     port: u16,
     weather: Arc<watch::Sender<Weather>>,
+    accepted: Arc<AtomicUsize>,
+    token: Arc<()>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -30,19 +33,37 @@ impl Proxy {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let weather = Arc::new(watch::Sender::new(Weather { black_hole: false, cuts: 0 }));
-        let reports = weather.clone();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let token = Arc::new(());
+        let (reports, count, tokens) = (weather.clone(), accepted.clone(), token.clone());
         let accepting = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                tokio::spawn(carry(client, upstream.clone(), reports.subscribe()));
+                count.fetch_add(1, Ordering::Relaxed);
+                let (connection, token) = (carry(client, upstream.clone(), reports.subscribe()), tokens.clone());
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(token);
+                });
             }
         });
-        Self { port, weather, accepting }
+        Self { port, weather, accepted, token, accepting }
     }
 
     /// The port to connect to instead of the upstream's.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Connections accepted so far.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are open now.
+    pub fn open(&self) -> usize {
+        // One token is ours, one the accepting task's, and one is with each connection.
+        Arc::strong_count(&self.token).saturating_sub(2)
     }
 
     /// Closes every connection. New ones are accepted.
@@ -67,22 +88,34 @@ impl Drop for Proxy {
 async fn carry(client: TcpStream, upstream: String, weather: watch::Receiver<Weather>) {
     let Ok(server) = TcpStream::connect(upstream).await else { return };
     let born = weather.borrow().cuts;
-    let mut cut = weather.clone();
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
+    let (mut cut, mut clearing) = (weather.clone(), weather.clone());
+    let (from_client, mut to_client) = client.into_split();
+    let (from_server, mut to_server) = server.into_split();
     tokio::select! {
         _ = cut.wait_for(|now| now.cuts != born) => {}
-        () = pump(from_client, to_server, weather.clone()) => {}
-        () = pump(from_server, to_client, weather) => {}
+        () = pump(from_client, &mut to_server, weather.clone()) => {}
+        () = async {
+            pump(from_server, &mut to_client, weather).await;
+            // That the upstream closed does not get through a black hole either.
+            let _over = clearing.wait_for(|now| !now.black_hole).await;
+        } => {}
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut weather: watch::Receiver<Weather>) {
-    let mut buffer = [0; 16 * 1024];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let flows = weather.wait_for(|now| !now.black_hole).await.is_ok();
-        if !flows || to.write_all(&buffer[..read]).await.is_err() {
+/// Keeps reading in a black hole too, so that it notices when a side gives up.
+async fn pump(mut from: OwnedReadHalf, to: &mut OwnedWriteHalf, mut weather: watch::Receiver<Weather>) {
+    let mut held = Vec::new();
+    loop {
+        let black_hole = weather.borrow_and_update().black_hole;
+        if !black_hole && to.write_all_buf(&mut held.as_slice()).await.is_err() {
             return;
+        }
+        if !black_hole {
+            held.clear();
+        }
+        tokio::select! {
+            changed = weather.changed() => if changed.is_err() { return },
+            read = from.read_buf(&mut held) => if !matches!(read, Ok(1..)) { return },
         }
     }
 }
