@@ -1,3 +1,12 @@
 //! The one integration test binary; each module is a subject.
 
-mod config;
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says so by panicking, its helpers too"
+)]
+
+mod queue;
+mod support;
