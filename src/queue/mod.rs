@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use crate::domain::delivery::Hint;
 
 /// Where a message goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Route {
     /// To the workers, now.
     Work,
