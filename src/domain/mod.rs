@@ -10,6 +10,7 @@ pub mod commission;
 pub mod conversion;
 pub mod dedup;
 pub mod delivery;
+pub mod encoding;
 pub mod event;
 pub mod ids;
 pub mod ledger;

@@ -1,0 +1,109 @@
+//! Bytes as text where no crate of ours does it yet: hexadecimal, and lower-case base32.
+
+/// `bytes` in lower-case hexadecimal.
+#[must_use]
+pub fn to_hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// The bytes that `text` spells in hexadecimal of either case; `None` for anything else.
+#[must_use]
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|[high, low]| Some(hex_digit(*high)? << 4 | hex_digit(*low)?)).collect()
+}
+
+/// The value of one hexadecimal digit of either case.
+#[must_use]
+pub fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// `bytes` in the alphabet of RFC 4648 section 6, in lower case and without padding. The number of bytes is a
+/// multiple of five, so that no bit is left over.
+#[must_use]
+pub fn to_base32(bytes: &[u8]) -> String {
+    let (groups, rest) = bytes.as_chunks::<5>();
+    debug_assert!(rest.is_empty(), "base32 takes whole groups of five bytes");
+    let mut text = String::with_capacity(groups.len() * 8);
+    for [a, b, c, d, e] in groups {
+        let bits = u64::from_be_bytes([0, 0, 0, *a, *b, *c, *d, *e]);
+        for shift in (0..40).step_by(5).rev() {
+            let [.., low] = (bits >> shift).to_be_bytes();
+            text.push(base32_symbol(low & 31));
+        }
+    }
+    text
+}
+
+fn base32_symbol(value: u8) -> char {
+    char::from(if value < 26 { b'a' + value } else { b'2' + (value - 26) })
+}
+
+/// The bytes that `text` spells as [`to_base32`] does; `None` for upper case, padding, other symbols or a length
+/// that is not a multiple of eight.
+#[must_use]
+pub fn from_base32(text: &str) -> Option<Vec<u8>> {
+    let (groups, rest) = text.as_bytes().as_chunks::<8>();
+    if !rest.is_empty() {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(groups.len() * 5);
+    for group in groups {
+        let mut bits = 0_u64;
+        for symbol in group {
+            let value = match symbol {
+                b'a'..=b'z' => symbol - b'a',
+                b'2'..=b'7' => symbol - b'2' + 26,
+                _ => return None,
+            };
+            bits = bits << 5 | u64::from(value);
+        }
+        let [_, _, _, low @ ..] = bits.to_be_bytes();
+        bytes.extend(low);
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn base32_is_that_of_rfc_4648() {
+        assert_eq!(to_base32(b"fooba"), "mzxw6ytb");
+        assert_eq!(from_base32("mzxw6ytb"), Some(b"fooba".to_vec()));
+        for bad in ["MZXW6YTB", "mzxw6yt", "mzxw6yt1", "mzxw6yt="] {
+            assert_eq!(from_base32(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn hex_takes_both_cases_and_nothing_else() {
+        assert_eq!(to_hex(&[0, 0xab, 0xff]), "00abff");
+        assert_eq!(from_hex("00aBFf"), Some(vec![0, 0xab, 0xff]));
+        for bad in ["0", "0g", " 0", "é"] {
+            assert_eq!(from_hex(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(groups in proptest::collection::vec(any::<[u8; 5]>(), 0..8)) {
+            let bytes: Vec<u8> = groups.concat();
+            prop_assert_eq!(from_base32(&to_base32(&bytes)), Some(bytes.clone()));
+            prop_assert_eq!(from_hex(&to_hex(&bytes)), Some(bytes));
+        }
+    }
+}
