@@ -147,6 +147,8 @@ fn json_scalars_keep_their_literal_text() {
         ("sub.n", "0.10"),
     ];
     assert_eq!(pairs(&fields.unwrap()), expected);
+    let brackets = format!(r#"{{"a":"\"{}"}}"#, "[".repeat(65));
+    assert!(json(&brackets).is_ok(), "brackets in a text do not nest, nor after an escaped quote");
     assert_eq!(pairs(&read_json_object(br#"{"a":"b"}"#).unwrap()), [("a", "b")]);
 }
 
