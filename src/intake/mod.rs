@@ -1,8 +1,11 @@
-//! From an operator's request to a verdict: authenticate → verify → parse → record.
+//! From the bytes of a request to a verdict: authenticate → verify → map → parse → judge → record.
 //!
-//! Pure once the bytes are read, up to the recorder. Guaranteed: no verdict before it is durable.
+//! Everything up to the parsed postback is pure: bytes in, values out, nothing stored, nothing asked. What is
+//! refused is refused with the exact code of RELIABILITY section 5, and no answer repeats the input.
 
-pub mod catalog_cache;
-pub mod click_writer;
-pub mod parking;
-pub mod recorder;
+pub mod address;
+pub mod fields;
+pub mod inbound;
+pub mod mapping;
+pub mod parse;
+pub mod redact;
