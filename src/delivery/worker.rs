@@ -169,9 +169,10 @@ impl Worker {
                 tracing::warn!(hints = no_slot.len(), %error, "deliveries could not be handed back; they come up again");
             }
         }
-        let claims = ready.into_iter().map(|(hint, slot)| async {
-            let claim = Claim { hint, lease_id: LeaseId::new(self.shared.clock.now()) };
-            (self.shared.claims.submit(claim).await, slot)
+        let shared = &self.shared;
+        let claims = ready.into_iter().map(|(hint, slot)| async move {
+            let claim = Claim { hint, lease_id: LeaseId::new(shared.clock.now()) };
+            (shared.claims.submit(claim).await, slot)
         });
         let claimed = futures_util::future::join_all(claims).await;
         crate::fail::point("worker.after_claim").await;
