@@ -19,7 +19,7 @@ use crate::delivery::permits::{Permit, Permits};
 use crate::delivery::relay::Relay;
 use crate::delivery::sender::{OutboundMethod, OutboundRequest, Sender};
 use crate::domain::delivery::{AttemptOutcome, AttemptResult, Hint};
-use crate::domain::ids::LeaseId;
+use crate::domain::ids::{EndpointId, LeaseId};
 use crate::domain::retry::{Next, RetryPolicy};
 use crate::domain::signature::sign_webhook;
 use crate::domain::time::Timestamp;
@@ -281,35 +281,35 @@ impl Worker {
         }
     }
 
-    /// Claims as many of an endpoint's due deliveries as there are free permits.
+    /// Claims an endpoint's due deliveries while permits of it are free.
     async fn refill(self, mut free: Vec<Permit>) {
-        let Some(endpoint) = free.first().map(Permit::endpoint) else { return };
+        while let Some(endpoint) = free.first().map(Permit::endpoint) {
+            let wanted = free.len();
+            let claimed = self.claim_due(endpoint, wanted).await;
+            // Fewer than wanted: nothing more is due, or nothing can be had now. The relay brings up the rest.
+            let emptied = claimed.len() < wanted;
+            for claimed in claimed {
+                let slot = Arc::clone(&self.shared.in_flight).acquire_owned().await;
+                let (Some(permit), Ok(slot)) = (free.pop(), slot) else { break };
+                self.attempt_in_task(claimed, Slot { permit, _in_flight: slot });
+            }
+            free.clear();
+            self.shared.permits.refilled(endpoint, emptied);
+            free = self.shared.permits.begin_refill(endpoint).unwrap_or_default();
+        }
+    }
+
+    async fn claim_due(&self, endpoint: EndpointId, wanted: usize) -> Vec<Claimed> {
         let shared = &self.shared;
+        if shared.attempts.is_closed() {
+            return Vec::new(); // Stopping.
+        }
         let now = shared.clock.now();
-        let stopping = shared.attempts.is_closed();
-        let claimed = if stopping {
-            Ok(Vec::new())
-        } else {
-            shared.store.claim_next(endpoint, free.len(), now, now.plus(shared.lease)).await
-        };
-        let claimed = claimed.unwrap_or_else(|error| {
+        let claimed = shared.store.claim_next(endpoint, wanted, now, now.plus(shared.lease)).await;
+        claimed.unwrap_or_else(|error| {
             tracing::warn!(endpoint_id = %endpoint, %error, "due deliveries could not be claimed; they come up again");
             Vec::new()
-        });
-        // Fewer than asked for: nothing more is due, or nothing can be had now. The relay brings up the rest.
-        let emptied = claimed.len() < free.len();
-        for claimed in claimed {
-            let (Some(permit), Ok(slot)) = (free.pop(), Arc::clone(&shared.in_flight).acquire_owned().await) else {
-                break;
-            };
-            self.attempt_in_task(claimed, Slot { permit, _in_flight: slot });
-        }
-        drop(free);
-        shared.permits.refilled(endpoint, emptied);
-        if let Some(free) = shared.permits.begin_refill(endpoint) {
-            let worker = self.clone();
-            shared.attempts.spawn(async move { Box::pin(worker.refill(free)).await });
-        }
+        })
     }
 }
 
