@@ -189,7 +189,7 @@ pub async fn start(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> R
         metrics: Arc::clone(&metrics),
     };
     let (worker, worker_loops) = Worker::new(parts, &settings);
-    let (claim, finish) = worker_loops.into_tasks(&lifecycle.drained());
+    let (claim, finish) = worker_loops.into_tasks(lifecycle.drained());
     lifecycle.spawn_writer("claims", claim);
     lifecycle.spawn_writer("finishes", finish);
     lifecycle.spawn("worker", worker.run(lifecycle.stopping()));

@@ -333,7 +333,7 @@ impl WorkerLoops {
     /// The two tasks: claiming and finishing. Both go on until every attempt has been finished.
     pub fn into_tasks(
         self,
-        drained: &CancellationToken,
+        drained: CancellationToken,
     ) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
         let Self { claims, finishes, store, clock, lease, republish_after } = self;
         let claiming = Claiming { store: Arc::clone(&store), clock, lease };
@@ -341,7 +341,7 @@ impl WorkerLoops {
             let claiming = claiming.clone();
             async move { claiming.claim(&claims).await }
         });
-        let finish = finishes.run(drained.clone(), move |finished: Vec<Finished>| {
+        let finish = finishes.run(drained, move |finished: Vec<Finished>| {
             let store = Arc::clone(&store);
             async move { until_it_works("finish", || store.finish(&finished, republish_after)).await }
         });
