@@ -20,9 +20,23 @@ const BORDERS: &[(&str, &[&str])] = &[
 ];
 
 /// The rooms of ours that `domain` must not know: all of them.
-const ROOMS: &[&str] =
-    &["alerts", "app", "batch", "cli", "clock", "config", "delivery", "fail", "http", "intake", "lifecycle", "metrics",
-      "queue", "store", "telemetry"];
+const ROOMS: &[&str] = &[
+    "alerts",
+    "app",
+    "batch",
+    "cli",
+    "clock",
+    "config",
+    "delivery",
+    "fail",
+    "http",
+    "intake",
+    "lifecycle",
+    "metrics",
+    "queue",
+    "store",
+    "telemetry",
+];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -107,7 +121,9 @@ fn the_store_never_calls_a_queue_and_http_never_writes_sql() {
 
 #[test]
 fn there_is_no_float_where_money_is_computed() {
-    for (path, code) in files().into_iter().filter(|(path, _)| path.starts_with("domain/") || path.starts_with("store/")) {
+    for (path, code) in
+        files().into_iter().filter(|(path, _)| path.starts_with("domain/") || path.starts_with("store/"))
+    {
         for float in ["f32", "f64"] {
             let found = code.split(|character: char| !character.is_alphanumeric()).any(|word| word == float);
             assert!(!found, "src/{path} uses {float}");
