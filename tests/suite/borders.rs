@@ -10,10 +10,13 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("utoipa", &["http/"]),
     ("sqlx", &["store/"]),
     ("lapin", &["queue/rabbitmq/"]),
-    ("hyper", &["delivery/connector.rs", "delivery/sender.rs", "delivery/answer.rs", "cli/demo/"]),
+    (
+        "hyper",
+        &["delivery/connector.rs", "delivery/sender.rs", "delivery/answer.rs", "delivery/egress.rs", "cli/demo/"],
+    ),
     ("hyper_util", &["delivery/connector.rs", "delivery/sender.rs", "cli/demo/"]),
     ("hyper_rustls", &["delivery/connector.rs", "delivery/sender.rs"]),
-    ("rustls", &["delivery/connector.rs", "delivery/sender.rs"]),
+    ("rustls", &["delivery/connector.rs", "delivery/sender.rs", "delivery/answer.rs"]),
     ("tokio", &["-domain"]),
     ("governor", &["intake/"]),
     ("standardwebhooks", &["cli/demo/"]),
@@ -43,7 +46,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
             found.push(path);
         }
     }
@@ -65,7 +68,9 @@ fn files() -> Vec<(String, String)> {
 fn names(code: &str, name: &str) -> bool {
     code.match_indices(&format!("{name}::")).any(|(at, _)| {
         let before = code[..at].chars().next_back();
-        !before.is_some_and(|character| character.is_alphanumeric() || character == '_' || character == ':')
+        !before.is_some_and(|character| {
+            character.is_alphanumeric() || character == '_' || character == ':' || character == '"'
+        })
     })
 }
 
