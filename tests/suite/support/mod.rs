@@ -1,6 +1,9 @@
 //! What several subjects' tests need.
 
 pub mod proxy;
+pub mod receiver;
+pub mod shop;
+pub mod site;
 
 use std::time::Duration;
 
