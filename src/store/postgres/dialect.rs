@@ -71,6 +71,14 @@ impl Engine {
         Ok(begun.map_err(|_| StoreError::Unavailable(sqlx::Error::WorkerCrashed))??)
     }
 
+    /// A transaction that reads one state of the database, for as long as it takes.
+    pub(super) async fn begin_snapshot(&self) -> Result<Transaction<'static, Db>, StoreError> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(&mut *transaction).await?;
+        sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut *transaction).await?;
+        Ok(transaction)
+    }
+
     pub(super) async fn run_migrations(&self) -> Result<(), StoreError> {
         migrations::postgres().run(&self.reader).await.map_err(|error| StoreError::Corrupt(error.to_string()))
     }
