@@ -139,6 +139,7 @@ impl Worker {
                 },
             }
         }
+        self.shared.queue.close().await;
         self.shared.attempts.close();
         self.shared.attempts.wait().await;
         stopping.cancelled().await;

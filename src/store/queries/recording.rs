@@ -45,9 +45,9 @@ impl Recording for Engine {
     }
 
     async fn parked_ready(&self, limit: i64) -> Result<Vec<String>, StoreError> {
-        let ready = "SELECT p.wait_key, min(p.received_at) AS first FROM parked p WHERE \
-             EXISTS (SELECT 1 FROM clicks c WHERE c.operator_id = p.operator_id AND c.click_id = p.click_id) \
-             OR EXISTS (SELECT 1 FROM dedup_keys k WHERE k.key = p.wait_key) \
+        let ready = "SELECT p.wait_key, min(p.received_at) AS first FROM parked p WHERE (p.reason = 'unknown_click' AND \
+             EXISTS (SELECT 1 FROM clicks c WHERE c.operator_id = p.operator_id AND c.click_id = p.click_id)) \
+             OR (p.reason = 'original_missing' AND EXISTS (SELECT 1 FROM dedup_keys k WHERE k.key = p.wait_key)) \
              GROUP BY p.wait_key ORDER BY first LIMIT $1";
         let rows = sqlx::query(ready).bind(limit).fetch_all(&self.reader).await?;
         rows.iter().map(|row| Ok(row.try_get("wait_key")?)).collect()
