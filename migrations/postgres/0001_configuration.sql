@@ -147,7 +147,6 @@ CREATE TABLE endpoint_secrets (
 -- Keys that vouch for click ids of our own. The number is written into each click id.
 CREATE TABLE mac_keys (
     number     INTEGER PRIMARY KEY CHECK (number BETWEEN 0 AND 255),
-    id         UUID NOT NULL UNIQUE,
     sealed     BYTEA NOT NULL,
     created_at TIMESTAMPTZ NOT NULL,
     version    BIGINT NOT NULL

@@ -74,6 +74,8 @@ CREATE TABLE conversions (
     goal          TEXT NOT NULL,
     affiliate_id  UUID NOT NULL,
     receipt_id    UUID NOT NULL,
+    click_id      TEXT,
+    event_id      TEXT,
     status        TEXT NOT NULL,
     currency      TEXT NOT NULL,
     amount        NUMERIC(20,6) CHECK (amount BETWEEN -100000000000 AND 100000000000),

@@ -147,7 +147,6 @@ CREATE TABLE endpoint_secrets (
 -- Keys that vouch for click ids of our own. The number is written into each click id.
 CREATE TABLE mac_keys (
     number     INTEGER PRIMARY KEY CHECK (number BETWEEN 0 AND 255),
-    id         BLOB NOT NULL UNIQUE,
     sealed     BLOB NOT NULL,
     created_at INTEGER NOT NULL,
     version    INTEGER NOT NULL

@@ -74,6 +74,8 @@ CREATE TABLE conversions (
     goal          TEXT NOT NULL,
     affiliate_id  BLOB NOT NULL,
     receipt_id    BLOB NOT NULL,
+    click_id      TEXT,
+    event_id      TEXT,
     status        TEXT NOT NULL,
     currency      TEXT NOT NULL,
     amount        INTEGER CHECK (amount BETWEEN -100000000000000000 AND 100000000000000000),

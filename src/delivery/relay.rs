@@ -73,8 +73,7 @@ impl Relay {
         let mut bounds = Bounds::new(settings.delivery.window, HINTS_PER_MESSAGE);
         bounds.lanes = settings.queue.publish_channels.try_into().unwrap_or(bounds.lanes);
         let (outgoing, serving) = batcher(bounds);
-        let shared =
-            Shared { window: settings.delivery.window, in_queue: AtomicUsize::new(0), backlog: Notify::new() };
+        let shared = Shared { window: settings.delivery.window, in_queue: AtomicUsize::new(0), backlog: Notify::new() };
         let relay = Self { outgoing, shared: Arc::new(shared) };
         let republish_after = settings.delivery.republish_after;
         let loops = RelayLoops {

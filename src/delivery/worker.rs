@@ -19,7 +19,7 @@ use crate::delivery::permits::{Permit, Permits};
 use crate::delivery::relay::Relay;
 use crate::delivery::sender::{OutboundMethod, OutboundRequest, Sender};
 use crate::domain::delivery::{AttemptOutcome, AttemptResult, Hint};
-use crate::domain::ids::LeaseId;
+use crate::domain::ids::{EndpointId, LeaseId};
 use crate::domain::retry::{Next, RetryPolicy};
 use crate::domain::signature::sign_webhook;
 use crate::domain::time::Timestamp;
@@ -139,6 +139,7 @@ impl Worker {
                 },
             }
         }
+        self.shared.queue.close().await;
         self.shared.attempts.close();
         self.shared.attempts.wait().await;
         stopping.cancelled().await;
@@ -169,9 +170,10 @@ impl Worker {
                 tracing::warn!(hints = no_slot.len(), %error, "deliveries could not be handed back; they come up again");
             }
         }
-        let claims = ready.into_iter().map(|(hint, slot)| async {
-            let claim = Claim { hint, lease_id: LeaseId::new(self.shared.clock.now()) };
-            (self.shared.claims.submit(claim).await, slot)
+        let shared = &self.shared;
+        let claims = ready.into_iter().map(|(hint, slot)| async move {
+            let claim = Claim { hint, lease_id: LeaseId::new(shared.clock.now()) };
+            (shared.claims.submit(claim).await, slot)
         });
         let claimed = futures_util::future::join_all(claims).await;
         crate::fail::point("worker.after_claim").await;
@@ -280,35 +282,35 @@ impl Worker {
         }
     }
 
-    /// Claims as many of an endpoint's due deliveries as there are free permits.
+    /// Claims an endpoint's due deliveries while permits of it are free.
     async fn refill(self, mut free: Vec<Permit>) {
-        let Some(endpoint) = free.first().map(Permit::endpoint) else { return };
+        while let Some(endpoint) = free.first().map(Permit::endpoint) {
+            let wanted = free.len();
+            let claimed = self.claim_due(endpoint, wanted).await;
+            // Fewer than wanted: nothing more is due, or nothing can be had now. The relay brings up the rest.
+            let emptied = claimed.len() < wanted;
+            for claimed in claimed {
+                let slot = Arc::clone(&self.shared.in_flight).acquire_owned().await;
+                let (Some(permit), Ok(slot)) = (free.pop(), slot) else { break };
+                self.attempt_in_task(claimed, Slot { permit, _in_flight: slot });
+            }
+            free.clear();
+            self.shared.permits.refilled(endpoint, emptied);
+            free = self.shared.permits.begin_refill(endpoint).unwrap_or_default();
+        }
+    }
+
+    async fn claim_due(&self, endpoint: EndpointId, wanted: usize) -> Vec<Claimed> {
         let shared = &self.shared;
+        if shared.attempts.is_closed() {
+            return Vec::new(); // Stopping.
+        }
         let now = shared.clock.now();
-        let stopping = shared.attempts.is_closed();
-        let claimed = if stopping {
-            Ok(Vec::new())
-        } else {
-            shared.store.claim_next(endpoint, free.len(), now, now.plus(shared.lease)).await
-        };
-        let claimed = claimed.unwrap_or_else(|error| {
+        let claimed = shared.store.claim_next(endpoint, wanted, now, now.plus(shared.lease)).await;
+        claimed.unwrap_or_else(|error| {
             tracing::warn!(endpoint_id = %endpoint, %error, "due deliveries could not be claimed; they come up again");
             Vec::new()
-        });
-        // Fewer than asked for: nothing more is due, or nothing can be had now. The relay brings up the rest.
-        let emptied = claimed.len() < free.len();
-        for claimed in claimed {
-            let (Some(permit), Ok(slot)) = (free.pop(), Arc::clone(&shared.in_flight).acquire_owned().await) else {
-                break;
-            };
-            self.attempt_in_task(claimed, Slot { permit, _in_flight: slot });
-        }
-        drop(free);
-        shared.permits.refilled(endpoint, emptied);
-        if let Some(free) = shared.permits.begin_refill(endpoint) {
-            let worker = self.clone();
-            shared.attempts.spawn(async move { Box::pin(worker.refill(free)).await });
-        }
+        })
     }
 }
 
@@ -332,7 +334,7 @@ impl WorkerLoops {
     /// The two tasks: claiming and finishing. Both go on until every attempt has been finished.
     pub fn into_tasks(
         self,
-        drained: &CancellationToken,
+        drained: CancellationToken,
     ) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
         let Self { claims, finishes, store, clock, lease, republish_after } = self;
         let claiming = Claiming { store: Arc::clone(&store), clock, lease };
@@ -340,7 +342,7 @@ impl WorkerLoops {
             let claiming = claiming.clone();
             async move { claiming.claim(&claims).await }
         });
-        let finish = finishes.run(drained.clone(), move |finished: Vec<Finished>| {
+        let finish = finishes.run(drained, move |finished: Vec<Finished>| {
             let store = Arc::clone(&store);
             async move { until_it_works("finish", || store.finish(&finished, republish_after)).await }
         });

@@ -328,6 +328,7 @@ pub struct Catalog {
     source_secrets: HashMap<SourceId, Vec<SourceSecret>>,
     programs: HashMap<ProgramId, Arc<Program>>,
     goals: HashMap<(ProgramId, String), Arc<Goal>>,
+    plans: HashMap<PlanId, Arc<Plan>>,
     plan_versions: HashMap<PlanId, Vec<PlanVersion>>,
     affiliates: HashMap<AffiliateId, Arc<Affiliate>>,
     agreements: HashMap<(AffiliateId, ProgramId), Arc<Agreement>>,
@@ -352,6 +353,7 @@ impl Catalog {
         }
         next.programs.extend(delta.programs.into_iter().map(|row| (row.id, Arc::new(row))));
         next.goals.extend(delta.goals.into_iter().map(|row| ((row.program_id, row.name.clone()), Arc::new(row))));
+        next.plans.extend(delta.plans.into_iter().map(|row| (row.id, Arc::new(row))));
         for row in delta.plan_versions {
             replace(next.plan_versions.entry(row.plan_id).or_default(), row, |row| row.id);
         }
@@ -422,6 +424,12 @@ impl Catalog {
     pub fn plan_of(&self, affiliate: AffiliateId, program: &Program) -> Option<PlanId> {
         let agreement = self.agreements.get(&(affiliate, program.id)).map(|agreement| agreement.plan_id);
         agreement.or(program.default_plan_id)
+    }
+
+    /// The plan with this id.
+    #[must_use]
+    pub fn plan(&self, id: PlanId) -> Option<&Plan> {
+        self.plans.get(&id).map(Arc::as_ref)
     }
 
     /// The version of a plan that was valid at `at`.

@@ -103,8 +103,8 @@ pub struct Event {
 #[must_use]
 pub fn body(event_type: EventType, now: Timestamp, test: bool, data: Value) -> String {
     let mut message = json!({ "type": event_type, "timestamp": now, "data": data });
-    if test {
-        message["test"] = Value::Bool(true);
+    if test && let Some(fields) = message.as_object_mut() {
+        fields.insert("test".to_owned(), Value::Bool(true));
     }
     message.to_string()
 }

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The HTTP room, the only one that knows actix: routes, problems, who is calling, and the document of it all.
 //!
 //! A handler extracts, calls one use case, converts, returns; one file for each resource. It writes only through a
@@ -26,3 +27,8 @@ mod views;
 pub use docs::openapi_yaml;
 pub use server::{Listening, listen};
 pub use state::{HttpParts, HttpState};
+=======
+//! The HTTP interface. actix-web is named here and nowhere else.
+
+pub mod state;
+>>>>>>> main

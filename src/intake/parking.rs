@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::domain::verdict::Verdict;
 use crate::intake::recorder::Booker;
 use crate::store::{Store, StoreError};
 
@@ -52,7 +53,7 @@ impl Parking {
                 break;
             }
             let judged = self.booker.apply_parked(&ready).await?;
-            let settled = judged.unparked.iter().any(|outcome| !outcome.verdict.is_parked());
+            let settled = judged.unparked.iter().any(|outcome| !matches!(outcome.verdict, Verdict::Parked(_)));
             if !settled {
                 break; // What is left waits for something else; looking again at once would not end.
             }

@@ -18,7 +18,7 @@ pub struct Untold {
     pub value: i64,
     /// When it opened.
     pub opened_at: Timestamp,
-    /// When it closed; `None` while it is open.
+    /// When it closed; `None` where this tells of the opening.
     pub closed_at: Option<Timestamp>,
 }
 

@@ -14,8 +14,8 @@ use crate::domain::catalog::{
 use crate::domain::plan::PlanVersion;
 use crate::domain::time::Timestamp;
 
-/// A row of the configuration, to be written. A row whose id exists is replaced, except a plan version, which is
-/// immutable.
+/// A row of the configuration, to be written. A row whose id exists is replaced, except what makes it belong to
+/// somebody: owner, code and, of a goal, its name. Plan versions and MAC keys are immutable.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "a variant for each noun of domain::catalog")]
 pub enum Entry {
@@ -41,7 +41,7 @@ pub trait Configuration: Send + Sync {
     /// Writes these rows, in their order, in one transaction; answers the configuration's new version.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] where a name or code is taken, [`StoreError::NotFound`] where a row refers to one that
+    /// [`StoreError::Exists`] where a name, code or number is taken, or an id by a row of another owner; [`StoreError::NotFound`] where a row refers to one that
     /// does not exist, [`StoreError::Unavailable`]. Nothing is written then.
     async fn put(&self, entries: &[Entry]) -> Result<i64, StoreError>;
 

@@ -1,10 +1,11 @@
 //! The checks of `postback ledger verify` (RELIABILITY section 8): each is a question that must have no answer.
 
 use async_trait::async_trait;
-use serde::Serialize;
+use rust_decimal::Decimal;
+use serde::{Serialize, Serializer};
 
 use super::StoreError;
-use crate::domain::money::{Amount, Currency};
+use crate::domain::money::Currency;
 
 /// One thing that is wrong with the books.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -15,13 +16,19 @@ pub struct Finding {
     pub detail: String,
 }
 
-/// What lies in one account in one currency: debits less credits.
+/// What lies in one account in one currency: debits less credits. A sum of many amounts may be larger than any one
+/// of them can be, so it has the wider type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "said above")]
 pub struct Balance {
     pub account: String,
     pub currency: Currency,
-    pub amount: Amount,
+    #[serde(serialize_with = "as_text")]
+    pub amount: Decimal,
+}
+
+fn as_text<S: Serializer>(amount: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(amount)
 }
 
 /// What is asked of the books.

@@ -8,5 +8,8 @@
     reason = "a test that cannot go on says so by panicking, its helpers too"
 )]
 
+mod borders;
+mod config;
 mod queue;
+mod sender;
 mod support;

@@ -29,8 +29,6 @@ pub const TAKE_DUE: &str = "SELECT d.id, d.endpoint_id, d.epoch, d.attempt, d.re
      (SELECT * FROM deliveries WHERE endpoint_id = v.endpoint AND state = 'pending' AND republish_at <= v.now_at \
      AND lease_id IS NULL ORDER BY next_attempt_at LIMIT v.most FOR UPDATE SKIP LOCKED) d";
 
-/// How long a commit may take before the connection is given up.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of the session lock that says "one process, no broker": "postback" in ASCII.
 const ALONE_LOCK: i64 = 0x706f_7374_6261_636b;
 
@@ -53,8 +51,8 @@ impl Engine {
         let options =
             PgConnectOptions::from_str(url)?.application_name("postback").statement_cache_capacity(512).options([
                 ("lock_timeout", millis(settings.lock_timeout)),
-                ("statement_timeout", millis(STATEMENT_TIMEOUT)),
-                ("idle_in_transaction_session_timeout", millis(STATEMENT_TIMEOUT)),
+                ("statement_timeout", millis(settings.statement_timeout)),
+                ("idle_in_transaction_session_timeout", millis(settings.statement_timeout)),
                 ("timezone", "UTC".to_owned()),
             ]);
         let pool = PgPoolOptions::new()
@@ -71,6 +69,14 @@ impl Engine {
         let pool = self.reader.clone();
         let begun = tokio::spawn(async move { pool.begin().await }).await;
         Ok(begun.map_err(|_| StoreError::Unavailable(sqlx::Error::WorkerCrashed))??)
+    }
+
+    /// A transaction that reads one state of the database, for as long as it takes.
+    pub(super) async fn begin_snapshot(&self) -> Result<Transaction<'static, Db>, StoreError> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(&mut *transaction).await?;
+        sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut *transaction).await?;
+        Ok(transaction)
     }
 
     pub(super) async fn run_migrations(&self) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ mod alerts;
 mod configuration;
 mod deliveries;
 mod ledger;
+mod nouns;
 mod reading;
 mod recording;
 

@@ -45,9 +45,9 @@ impl Recording for Engine {
     }
 
     async fn parked_ready(&self, limit: i64) -> Result<Vec<String>, StoreError> {
-        let ready = "SELECT p.wait_key, min(p.received_at) AS first FROM parked p WHERE \
-             EXISTS (SELECT 1 FROM clicks c WHERE c.operator_id = p.operator_id AND c.click_id = p.click_id) \
-             OR EXISTS (SELECT 1 FROM dedup_keys k WHERE k.key = p.wait_key) \
+        let ready = "SELECT p.wait_key, min(p.received_at) AS first FROM parked p WHERE (p.reason = 'unknown_click' AND \
+             EXISTS (SELECT 1 FROM clicks c WHERE c.operator_id = p.operator_id AND c.click_id = p.click_id)) \
+             OR (p.reason = 'original_missing' AND EXISTS (SELECT 1 FROM dedup_keys k WHERE k.key = p.wait_key)) \
              GROUP BY p.wait_key ORDER BY first LIMIT $1";
         let rows = sqlx::query(ready).bind(limit).fetch_all(&self.reader).await?;
         rows.iter().map(|row| Ok(row.try_get("wait_key")?)).collect()
@@ -487,6 +487,8 @@ async fn insert_conversions(connection: &mut DbConnection, booked: &[&Booked]) -
         .col("goal", |booked| booked.goal.as_str())
         .col("affiliate_id", |booked| booked.conversion.affiliate_id)
         .col("receipt_id", |booked| booked.conversion.receipt_id)
+        .opt("click_id", |booked| booked.conversion.content.click_id.as_ref().map(|id| id.as_str()))
+        .opt("event_id", |booked| booked.conversion.content.event_id.as_ref().map(|id| id.as_str()))
         .col("status", |booked| booked.conversion.status.as_str())
         .col("currency", |booked| booked.conversion.currency.to_string())
         .opt("amount", |booked| booked.conversion.content.amount)
@@ -500,9 +502,9 @@ async fn insert_conversions(connection: &mut DbConnection, booked: &[&Booked]) -
         .col("seen", |booked| booked.conversion.seen.to_bytes())
         .opt("no_commission", |booked| booked.conversion.no_commission.as_ref().map(to_name));
     let insert = "INSERT INTO conversions (id, operator_id, source_id, program_id, goal_id, goal, affiliate_id, \
-         receipt_id, status, currency, amount, occurred_at, received_at, updated_at, revision, test, content, \
+         receipt_id, click_id, event_id, status, currency, amount, occurred_at, received_at, updated_at, revision, test, content, \
          click_subs, seen, no_commission) SELECT id, operator_id, source_id, program_id, goal_id, goal, affiliate_id, \
-         receipt_id, status, currency, amount, occurred_at, received_at, updated_at, revision, test, content, \
+         receipt_id, click_id, event_id, status, currency, amount, occurred_at, received_at, updated_at, revision, test, content, \
          click_subs, seen, no_commission FROM {rows}";
     dialect::execute_rows(connection, insert, rows).await?;
     Ok(())

@@ -82,6 +82,11 @@ impl Engine {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 
+    /// A transaction that reads one state of the database.
+    pub(super) async fn begin_snapshot(&self) -> Result<Transaction<'static, Db>, StoreError> {
+        Ok(self.reader.begin().await?)
+    }
+
     pub(super) async fn run_migrations(&self) -> Result<(), StoreError> {
         migrations::sqlite().run(&self.writer).await.map_err(|error| StoreError::Corrupt(error.to_string()))
     }

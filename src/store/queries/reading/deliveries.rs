@@ -1,0 +1,65 @@
+//! Deliveries with their events and attempts.
+
+use sqlx::Row;
+
+use super::super::super::dialect::{DbRow, Engine};
+use super::super::from_name;
+use super::Select;
+use crate::domain::ids::DeliveryId;
+use crate::store::StoreError;
+use crate::store::reading::{AttemptView, DeliveryView, Filter, Page};
+
+/// An affiliate's or operator's deliveries are those to its own endpoints.
+const DELIVERIES: &str = "SELECT d.*, e.event_type, e.body FROM deliveries d JOIN events e ON e.id = d.event_id \
+     JOIN endpoints p ON p.id = d.endpoint_id WHERE true";
+
+pub async fn deliveries(engine: &Engine, filter: &Filter, page: Page) -> Result<Vec<DeliveryView>, StoreError> {
+    let select = Select::of(DELIVERIES).only("d.endpoint_id", filter.endpoint_id);
+    let select = select.only("p.affiliate_id", filter.affiliate_id).only("p.operator_id", filter.operator_id);
+    select.only("d.state", filter.status.clone()).page(engine, "d.id", page, delivery_view).await
+}
+
+pub async fn delivery(engine: &Engine, id: DeliveryId) -> Result<Option<DeliveryView>, StoreError> {
+    let whole = |row: &DbRow| Ok(DeliveryView { body: Some(row.try_get("body")?), ..delivery_view(row)? });
+    let Some(mut view) = Select::of(DELIVERIES).one(engine, "d.id", id.uuid(), whole).await? else {
+        return Ok(None);
+    };
+    let select = "SELECT * FROM attempts WHERE delivery_id = $1 ORDER BY epoch, number";
+    let rows = sqlx::query(select).bind(id).fetch_all(&engine.reader).await?;
+    view.attempts = rows.iter().map(attempt_view).collect::<Result<_, _>>()?;
+    Ok(Some(view))
+}
+
+fn delivery_view(row: &DbRow) -> Result<DeliveryView, StoreError> {
+    Ok(DeliveryView {
+        id: row.try_get("id")?,
+        event_id: row.try_get("event_id")?,
+        event_type: from_name(row, "event_type")?,
+        endpoint_id: row.try_get("endpoint_id")?,
+        state: from_name(row, "state")?,
+        epoch: row.try_get("epoch")?,
+        attempt: row.try_get("attempt")?,
+        failures: row.try_get("failures")?,
+        created_at: row.try_get("created_at")?,
+        first_due_at: row.try_get("first_due_at")?,
+        next_attempt_at: row.try_get("next_attempt_at")?,
+        settled_at: row.try_get("settled_at")?,
+        dead_reason: row.try_get("dead_reason")?,
+        body: None,
+        attempts: Vec::new(),
+    })
+}
+
+fn attempt_view(row: &DbRow) -> Result<AttemptView, StoreError> {
+    Ok(AttemptView {
+        epoch: row.try_get("epoch")?,
+        number: row.try_get("number")?,
+        started_at: row.try_get("started_at")?,
+        finished_at: row.try_get("finished_at")?,
+        outcome: row.try_get("outcome")?,
+        status: row.try_get("status")?,
+        body_start: row.try_get("body_start")?,
+        error: row.try_get("error")?,
+        duration_ms: row.try_get("duration_ms")?,
+    })
+}

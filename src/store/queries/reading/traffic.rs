@@ -1,0 +1,140 @@
+//! Receipts, conversions and commissions.
+
+use sqlx::Row;
+
+use super::super::super::dialect::{DbRow, Engine};
+use super::super::nouns::currency;
+use super::super::{from_json, from_name, from_name_opt};
+use super::Select;
+use crate::domain::ids::{CommissionId, ConversionId, ReceiptId};
+use crate::domain::postback::Postback;
+use crate::store::StoreError;
+use crate::store::reading::{CommissionView, ConversionView, Filter, LaterVerdict, Page, ReceiptView};
+
+/// The verdict in force is the latest; a later accepted one has no code, so the columns are taken together.
+const RECEIPTS: &str = "SELECT * FROM (SELECT r.id, r.operator_id, r.source_id, r.key_id, r.received_at, r.method, \
+     r.content_type, r.query, r.body, r.peer, COALESCE(l.verdict, r.verdict) AS verdict, \
+     CASE WHEN l.id IS NULL THEN r.code ELSE l.code END AS code, \
+     CASE WHEN l.id IS NULL THEN r.field ELSE l.field END AS field, \
+     CASE WHEN l.id IS NULL THEN r.conversion_id ELSE l.conversion_id END AS conversion_id \
+     FROM receipts r LEFT JOIN receipt_verdicts l ON l.id = \
+     (SELECT v.id FROM receipt_verdicts v WHERE v.receipt_id = r.id ORDER BY v.id DESC LIMIT 1)) AS shown WHERE true";
+
+pub async fn receipts(engine: &Engine, filter: &Filter, page: Page) -> Result<Vec<ReceiptView>, StoreError> {
+    let select = Select::of(RECEIPTS).only("operator_id", filter.operator_id).only("source_id", filter.source_id);
+    let select = select.only("conversion_id", filter.conversion_id).only("verdict", filter.status.clone());
+    select.page(engine, "id", page, receipt_view).await
+}
+
+pub async fn receipt(engine: &Engine, id: ReceiptId) -> Result<Option<ReceiptView>, StoreError> {
+    let Some(mut view) = Select::of(RECEIPTS).one(engine, "id", id.uuid(), receipt_view).await? else {
+        return Ok(None);
+    };
+    let select = "SELECT decided_at, verdict, code, field, conversion_id FROM receipt_verdicts \
+         WHERE receipt_id = $1 ORDER BY id";
+    let rows = sqlx::query(select).bind(id).fetch_all(&engine.reader).await?;
+    view.later_verdicts = rows.iter().map(later_verdict).collect::<Result<_, _>>()?;
+    Ok(Some(view))
+}
+
+fn receipt_view(row: &DbRow) -> Result<ReceiptView, StoreError> {
+    let body: Vec<u8> = row.try_get("body")?;
+    Ok(ReceiptView {
+        id: row.try_get("id")?,
+        operator_id: row.try_get("operator_id")?,
+        source_id: row.try_get("source_id")?,
+        key_id: row.try_get("key_id")?,
+        received_at: row.try_get("received_at")?,
+        method: row.try_get("method")?,
+        content_type: row.try_get("content_type")?,
+        query: row.try_get("query")?,
+        body: String::from_utf8_lossy(&body).into_owned(),
+        peer: row.try_get("peer")?,
+        verdict: row.try_get("verdict")?,
+        code: row.try_get("code")?,
+        field: row.try_get("field")?,
+        conversion_id: row.try_get("conversion_id")?,
+        later_verdicts: Vec::new(),
+    })
+}
+
+fn later_verdict(row: &DbRow) -> Result<LaterVerdict, StoreError> {
+    Ok(LaterVerdict {
+        decided_at: row.try_get("decided_at")?,
+        verdict: row.try_get("verdict")?,
+        code: row.try_get("code")?,
+        field: row.try_get("field")?,
+        conversion_id: row.try_get("conversion_id")?,
+    })
+}
+
+const CONVERSIONS: &str = "SELECT id, operator_id, source_id, program_id, goal, affiliate_id, receipt_id, status, \
+     currency, occurred_at, received_at, updated_at, revision, test, content, no_commission FROM conversions WHERE true";
+
+pub async fn conversions(engine: &Engine, filter: &Filter, page: Page) -> Result<Vec<ConversionView>, StoreError> {
+    let select = Select::of(CONVERSIONS).only("operator_id", filter.operator_id).only("source_id", filter.source_id);
+    let select = select.only("program_id", filter.program_id).only("affiliate_id", filter.affiliate_id);
+    let select = select.only("click_id", filter.click_id.clone()).only("event_id", filter.event_id.clone());
+    let select = select.only("id", filter.conversion_id).only("status", filter.status.clone());
+    select.page(engine, "id", page, conversion_view).await
+}
+
+pub async fn conversion(engine: &Engine, id: ConversionId) -> Result<Option<ConversionView>, StoreError> {
+    Select::of(CONVERSIONS).one(engine, "id", id.uuid(), conversion_view).await
+}
+
+fn conversion_view(row: &DbRow) -> Result<ConversionView, StoreError> {
+    let Postback { click_id, event_id, customer_id, amount, .. } = from_json(row, "content")?;
+    Ok(ConversionView {
+        id: row.try_get("id")?,
+        operator_id: row.try_get("operator_id")?,
+        source_id: row.try_get("source_id")?,
+        program_id: row.try_get("program_id")?,
+        goal: row.try_get("goal")?,
+        affiliate_id: row.try_get("affiliate_id")?,
+        receipt_id: row.try_get("receipt_id")?,
+        click_id: click_id.map(|id| id.to_string()),
+        event_id: event_id.map(|id| id.to_string()),
+        customer_id: customer_id.map(|id| id.to_string()),
+        status: from_name(row, "status")?,
+        amount,
+        currency: currency(row, "currency")?,
+        occurred_at: row.try_get("occurred_at")?,
+        received_at: row.try_get("received_at")?,
+        updated_at: row.try_get("updated_at")?,
+        revision: row.try_get("revision")?,
+        test: row.try_get("test")?,
+        no_commission: from_name_opt(row, "no_commission")?,
+    })
+}
+
+const COMMISSIONS: &str = "SELECT * FROM commissions WHERE true";
+
+pub async fn commissions(engine: &Engine, filter: &Filter, page: Page) -> Result<Vec<CommissionView>, StoreError> {
+    let select = Select::of(COMMISSIONS).only("operator_id", filter.operator_id).only("program_id", filter.program_id);
+    let select = select.only("affiliate_id", filter.affiliate_id).only("conversion_id", filter.conversion_id);
+    select.only("state", filter.status.clone()).page(engine, "id", page, commission_view).await
+}
+
+pub async fn commission(engine: &Engine, id: CommissionId) -> Result<Option<CommissionView>, StoreError> {
+    Select::of(COMMISSIONS).one(engine, "id", id.uuid(), commission_view).await
+}
+
+fn commission_view(row: &DbRow) -> Result<CommissionView, StoreError> {
+    Ok(CommissionView {
+        id: row.try_get("id")?,
+        conversion_id: row.try_get("conversion_id")?,
+        operator_id: row.try_get("operator_id")?,
+        program_id: row.try_get("program_id")?,
+        affiliate_id: row.try_get("affiliate_id")?,
+        plan_version_id: row.try_get("plan_version_id")?,
+        amount: row.try_get("amount")?,
+        currency: currency(row, "currency")?,
+        booked: row.try_get("booked")?,
+        state: from_name(row, "state")?,
+        revision: row.try_get("revision")?,
+        explanation: from_json(row, "explanation")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+    })
+}
