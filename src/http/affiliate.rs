@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, get, web};
 use super::extract::AffiliateKey;
 use super::page::{ListQuery, Listed, PageParams};
 use super::problem::{Problem, ProblemDocument};
-use super::state::HttpState;
+use super::context::Context;
 use super::views::{Commission, Delivery, OwnConversion};
 
 /// The affiliate's conversions, newest first.
@@ -22,7 +22,7 @@ use super::views::{Commission, Delivery, OwnConversion};
 pub async fn list_own_conversions(
     key: AffiliateKey,
     request: HttpRequest,
-    state: web::Data<HttpState>,
+    state: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let mut query = ListQuery::read(request.query_string(), &["status", "click_id"])?;
     query.filter.affiliate_id = Some(key.affiliate_id);
@@ -45,7 +45,7 @@ pub async fn list_own_conversions(
 pub async fn list_own_commissions(
     key: AffiliateKey,
     request: HttpRequest,
-    state: web::Data<HttpState>,
+    state: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let mut query = ListQuery::read(request.query_string(), &["state", "conversion_id"])?;
     query.filter.affiliate_id = Some(key.affiliate_id);
@@ -68,7 +68,7 @@ pub async fn list_own_commissions(
 pub async fn list_own_deliveries(
     key: AffiliateKey,
     request: HttpRequest,
-    state: web::Data<HttpState>,
+    state: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let mut query = ListQuery::read(request.query_string(), &["state", "endpoint_id"])?;
     query.filter.affiliate_id = Some(key.affiliate_id);

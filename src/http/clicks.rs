@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::body::{self, BodyLimits};
 use super::extract::OperatorKey;
 use super::problem::{Problem, ProblemDocument};
-use super::state::HttpState;
+use super::context::Context;
 use crate::domain::catalog::Catalog;
 use crate::domain::click::LinkCode;
 use crate::domain::ids::{AffiliateId, LinkId, OperatorId, ProgramId};
@@ -94,7 +94,7 @@ pub async fn import_clicks(
     key: OperatorKey,
     request: HttpRequest,
     payload: web::Payload,
-    state: web::Data<HttpState>,
+    state: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     body::require_json(&request)?;
     let limits = BodyLimits { max_bytes: MAX_BODY_BYTES, deadline: state.parts().settings.server.body_timeout };

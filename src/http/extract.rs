@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use super::observe::Facts;
 use super::problem::Problem;
-use super::state::HttpState;
+use super::context::Context;
 use crate::domain::ids::{AffiliateId, OperatorId, RequestId, SourceId};
 use crate::domain::request::Headers;
 use crate::domain::verdict::Code;
@@ -24,7 +24,7 @@ pub fn header_pairs(request: &HttpRequest) -> Vec<(&str, &[u8])> {
 
 /// Where a request comes from, judged through the trusted proxies.
 #[must_use]
-pub fn address_of(request: &HttpRequest, state: &HttpState) -> IpAddr {
+pub fn address_of(request: &HttpRequest, state: &Context) -> IpAddr {
     // Only a test without a socket has no peer.
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let proxies = &state.parts().settings.server.trusted_proxies;
@@ -33,7 +33,7 @@ pub fn address_of(request: &HttpRequest, state: &HttpState) -> IpAddr {
 
 /// The id of a request, as it is stored.
 #[must_use]
-pub fn request_id(request: &HttpRequest, state: &HttpState) -> RequestId {
+pub fn request_id(request: &HttpRequest, state: &Context) -> RequestId {
     Facts::get(request).map_or_else(|| RequestId::new(state.parts().clock.now()), |facts| facts.request_id())
 }
 
@@ -41,8 +41,8 @@ pub fn request_id(request: &HttpRequest, state: &HttpState) -> RequestId {
 ///
 /// # Errors
 /// `unavailable` in an application that was put together without it.
-pub fn state_of(request: &HttpRequest) -> Result<&HttpState, Problem> {
-    let state = request.app_data::<web::Data<HttpState>>();
+pub fn state_of(request: &HttpRequest) -> Result<&Context, Problem> {
+    let state = request.app_data::<web::Data<Context>>();
     state.map(|state| state.get_ref()).ok_or_else(|| Problem::of(Code::Unavailable))
 }
 
@@ -50,7 +50,7 @@ pub fn state_of(request: &HttpRequest) -> Result<&HttpState, Problem> {
 ///
 /// # Errors
 /// `unauthenticated`.
-pub fn caller_of(request: &HttpRequest, state: &HttpState) -> Result<Caller, Problem> {
+pub fn caller_of(request: &HttpRequest, state: &Context) -> Result<Caller, Problem> {
     let pairs = header_pairs(request);
     let address = address_of(request, state);
     let caller = identify(&state.catalog(), Headers(&pairs), address, state.parts().clock.now())
@@ -65,7 +65,7 @@ pub fn caller_of(request: &HttpRequest, state: &HttpState) -> Result<Caller, Pro
 ///
 /// # Errors
 /// `rate_limited`.
-pub fn take_rate(request: &HttpRequest, state: &HttpState, caller: &Caller) -> Result<(), Problem> {
+pub fn take_rate(request: &HttpRequest, state: &Context, caller: &Caller) -> Result<(), Problem> {
     let allowance = caller.take_rate(state.rates())?;
     if let Some(facts) = Facts::get(request) {
         facts.set_allowance(allowance);

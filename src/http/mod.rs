@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The HTTP room, the only one that knows actix: routes, problems, who is calling, and the document of it all.
 //!
 //! A handler extracts, calls one use case, converts, returns; one file for each resource. It writes only through a
@@ -9,6 +8,7 @@ mod admin;
 mod affiliate;
 mod body;
 mod clicks;
+mod context;
 mod docs;
 mod extract;
 mod observe;
@@ -21,14 +21,8 @@ mod redirect;
 mod routes;
 mod schema;
 mod server;
-mod state;
+pub mod state;
 mod views;
 
 pub use docs::openapi_yaml;
-pub use server::{Listening, listen};
-pub use state::{HttpParts, HttpState};
-=======
-//! The HTTP interface. actix-web is named here and nowhere else.
-
-pub mod state;
->>>>>>> main
+pub use server::{Serving, serve};

@@ -15,7 +15,7 @@ use actix_web::{Error, HttpMessage as _, HttpRequest, web};
 use uuid::Uuid;
 
 use super::problem::Problem;
-use super::state::HttpState;
+use super::context::Context;
 use crate::domain::ids::{KeyId, RequestId};
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::Code;
@@ -90,7 +90,7 @@ fn is_token(text: &str) -> bool {
 /// # Errors
 /// None: every error leaves as a response.
 pub async fn observe(
-    state: web::Data<HttpState>,
+    state: web::Data<Context>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -179,7 +179,7 @@ fn with_headers(mut response: ServiceResponse, facts: &Facts) -> ServiceResponse
 }
 
 /// One log line, and the metrics of the route.
-fn report(response: &ServiceResponse, facts: &Facts, state: &HttpState, begun: Instant) {
+fn report(response: &ServiceResponse, facts: &Facts, state: &Context, begun: Instant) {
     let (duration, status) = (begun.elapsed(), response.status().as_u16());
     let request = response.request();
     let pattern = request.match_pattern();

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::problem::{Problem, ProblemDocument};
-use super::state::HttpState;
+use super::context::Context;
 use crate::domain::verdict::Code;
 
 /// How ready the service is.
@@ -38,7 +38,7 @@ pub async fn livez() -> HttpResponse {
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Not ready."))
 )]
 #[get("/readyz")]
-pub async fn readyz(state: web::Data<HttpState>) -> HttpResponse {
+pub async fn readyz(state: web::Data<Context>) -> HttpResponse {
     let parts = state.parts();
     let database = state.ask(|store| async move { store.ping().await }).await.is_ok();
     let readiness = Readiness {
@@ -46,7 +46,7 @@ pub async fn readyz(state: web::Data<HttpState>) -> HttpResponse {
         database,
         engine: parts.store.engine(),
         configuration_version: state.catalog().version(),
-        queue: (parts.queue_health)(),
+        queue: parts.queue.health(),
     };
     let mut response = if database { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(readiness)
@@ -61,7 +61,7 @@ pub async fn readyz(state: web::Data<HttpState>) -> HttpResponse {
     )
 )]
 #[get("/metrics")]
-pub async fn metrics(state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
+pub async fn metrics(state: web::Data<Context>) -> Result<HttpResponse, Problem> {
     let text = state.parts().metrics.render().map_err(|error| {
         tracing::error!(%error, "the metrics could not be written");
         Problem::of(Code::Unavailable)

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::body::{self, BodyLimits};
 use super::extract::{caller_of, header_pairs, request_id, take_rate};
 use super::problem::{Problem, ProblemDocument};
-use super::state::HttpState;
+use super::context::Context;
 use crate::domain::booking::Outcome;
 use crate::domain::ids::{ConversionId, ReceiptId};
 use crate::domain::request::{Headers, RawRequest};
@@ -72,7 +72,7 @@ pub struct WarningDocument {
 pub async fn get_postback(
     request: HttpRequest,
     payload: web::Payload,
-    state: web::Data<HttpState>,
+    state: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     receive(&request, "GET", payload, &state).await
 }
@@ -95,7 +95,7 @@ pub async fn get_postback(
 pub async fn post_postback(
     request: HttpRequest,
     payload: web::Payload,
-    state: web::Data<HttpState>,
+    state: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     receive(&request, "POST", payload, &state).await
 }
@@ -106,7 +106,7 @@ async fn receive(
     request: &HttpRequest,
     method: &'static str,
     payload: web::Payload,
-    state: &HttpState,
+    state: &Context,
 ) -> Result<HttpResponse, Problem> {
     let caller = caller_of(request, state)?;
     let denied = caller.judge_address().err();

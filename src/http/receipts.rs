@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, get, web};
 use super::extract::{OperatorKey, PathId};
 use super::page::{ListQuery, Listed, PageParams};
 use super::problem::{Problem, ProblemDocument};
-use super::state::HttpState;
+use super::context::Context;
 use super::views::Receipt;
 use crate::domain::ids::ReceiptId;
 
@@ -26,7 +26,7 @@ use crate::domain::ids::ReceiptId;
 pub async fn list_own_receipts(
     key: OperatorKey,
     request: HttpRequest,
-    state: web::Data<HttpState>,
+    state: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let mut query = ListQuery::read(request.query_string(), &["verdict"])?;
     query.filter.operator_id = Some(key.operator_id);
@@ -49,7 +49,7 @@ pub async fn list_own_receipts(
 pub async fn get_own_receipt(
     key: OperatorKey,
     id: PathId<ReceiptId>,
-    state: web::Data<HttpState>,
+    state: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let found = state.ask(move |store| async move { store.receipt(id.0).await }).await?;
     let own = found.filter(|receipt| receipt.operator_id == key.operator_id).ok_or_else(Problem::not_found)?;

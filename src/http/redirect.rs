@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, get, web};
 
 use super::extract::address_of;
 use super::problem::{Problem, ProblemDocument};
-use super::state::HttpState;
+use super::context::Context;
 use crate::domain::verdict::Code;
 use crate::intake::visit::{NoVisit, Visitor, visit};
 
@@ -28,7 +28,7 @@ use crate::intake::visit::{NoVisit, Visitor, visit};
 pub async fn follow(
     request: HttpRequest,
     link: web::Path<String>,
-    state: web::Data<HttpState>,
+    state: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let parts = state.parts();
     let visitor = Visitor {

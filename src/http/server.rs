@@ -1,7 +1,8 @@
 //! Listening, serving, and stopping without dropping an answer.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::sync::Arc;
 
 use actix_web::dev::Server;
 use actix_web::http::KeepAlive;
@@ -14,21 +15,22 @@ use super::docs::{Documentation, documentation};
 use super::observe::observe;
 use super::routes::routes;
 use super::state::HttpState;
+use super::context::Context;
 
-/// A server that listens and is to be run.
-pub struct Listening {
-    address: SocketAddr,
+/// A server that is to be run.
+pub struct Serving {
     server: Server,
 }
 
-/// Begins to listen where the settings say. Connections wait until [`Listening::run`].
+/// Puts the application together over `listener`. Connections wait until [`Serving::run`]. To be called on the runtime
+/// that the database's connections live on.
 ///
 /// # Errors
-/// When the address cannot be listened on.
-pub fn listen(state: HttpState) -> io::Result<Listening> {
-    let settings = state.parts().settings.server.clone();
+/// When the listener cannot be used.
+pub fn serve(listener: TcpListener, state: Arc<HttpState>) -> io::Result<Serving> {
+    let settings = state.settings.server.clone();
+    let served = Context::new(state);
     let documentation = documentation();
-    let served = state.clone();
     let server = HttpServer::new(move || {
         let documentation = documentation.clone();
         App::new()
@@ -45,18 +47,11 @@ pub fn listen(state: HttpState) -> io::Result<Listening> {
     .client_request_timeout(settings.head_timeout)
     .shutdown_timeout(settings.drain.as_secs())
     .disable_signals()
-    .bind(settings.listen)?;
-    let address = server.addrs().first().copied().unwrap_or(settings.listen);
-    Ok(Listening { address, server: server.run() })
+    .listen(listener)?;
+    Ok(Serving { server: server.run() })
 }
 
-impl Listening {
-    /// Where it listens: the port is the real one, also where port 0 was asked for.
-    #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
+impl Serving {
     /// Serves until told to stop, then finishes the requests that run.
     ///
     /// # Errors
