@@ -401,6 +401,12 @@ impl Catalog {
         all.iter().filter(|row| valid(row.expires_at, now)).map(|row| &row.secret).collect()
     }
 
+    /// The secrets of a source with their terms, those that are over too.
+    #[must_use]
+    pub fn source_secret_rows(&self, id: SourceId) -> &[SourceSecret] {
+        self.source_secrets.get(&id).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// The program with this id.
     #[must_use]
     pub fn program(&self, id: ProgramId) -> Option<&Program> {
@@ -417,6 +423,17 @@ impl Catalog {
     #[must_use]
     pub fn affiliate(&self, id: AffiliateId) -> Option<&Affiliate> {
         self.affiliates.get(&id).map(Arc::as_ref)
+    }
+
+    /// The agreement of an affiliate in a program.
+    #[must_use]
+    pub fn agreement(&self, affiliate: AffiliateId, program: ProgramId) -> Option<&Agreement> {
+        self.agreements.get(&(affiliate, program)).map(Arc::as_ref)
+    }
+
+    /// All agreements, in no order.
+    pub fn agreements(&self) -> impl Iterator<Item = &Agreement> {
+        self.agreements.values().map(Arc::as_ref)
     }
 
     /// The plan of an affiliate in a program: its agreement's, else the program's default.
@@ -466,6 +483,12 @@ impl Catalog {
     pub fn endpoint_secrets(&self, id: EndpointId, now: Timestamp) -> Vec<&SigningSecret> {
         let all = self.endpoint_secrets.get(&id).map(Vec::as_slice).unwrap_or_default();
         all.iter().rev().filter(|row| valid(row.expires_at, now)).map(|row| &row.secret).collect()
+    }
+
+    /// The secrets of an endpoint with their terms, those that are over too.
+    #[must_use]
+    pub fn endpoint_secret_rows(&self, id: EndpointId) -> &[EndpointSecret] {
+        self.endpoint_secrets.get(&id).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The key with this number that vouches for click ids.

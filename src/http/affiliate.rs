@@ -1,12 +1,15 @@
 //! `/v1/affiliate`: an affiliate looks at its own conversions, commissions and deliveries.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse, get, web};
 
-use super::extract::AffiliateKey;
-use super::page::{ListQuery, Listed, PageParams};
-use super::problem::{Problem, ProblemDocument};
 use super::context::Context;
+use super::extract::AffiliateKey;
+use super::page::{ListQuery, Listed, PageParams, list};
+use super::problem::{Problem, Problems};
 use super::views::{Commission, Delivery, OwnConversion};
+use crate::store::Store;
 
 /// The affiliate's conversions, newest first.
 #[utoipa::path(
@@ -14,7 +17,7 @@ use super::views::{Commission, Delivery, OwnConversion};
     params(PageParams, ("status" = Option<String>, Query), ("click_id" = Option<String>, Query)),
     responses(
         (status = 200, body = Listed<OwnConversion>),
-        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json")
+        Problems
     ),
     security(("bearer" = []), ("api_key" = []))
 )]
@@ -26,9 +29,8 @@ pub async fn list_own_conversions(
 ) -> Result<HttpResponse, Problem> {
     let mut query = ListQuery::read(request.query_string(), &["status", "click_id"])?;
     query.filter.affiliate_id = Some(key.affiliate_id);
-    let (filter, page) = (query.filter.clone(), query.page());
-    let rows = state.ask(|store| async move { store.conversions(&filter, page).await }).await?;
-    Ok(HttpResponse::Ok().json(query.listed::<_, OwnConversion>(rows, |row| row.id.uuid())))
+    let ask = |store: Arc<dyn Store>, filter, page| async move { store.conversions(&filter, page).await };
+    list::<OwnConversion, _, _>(&state, query, ask, |row| row.id.uuid()).await
 }
 
 /// The affiliate's commissions with their explanations, newest first.
@@ -37,7 +39,7 @@ pub async fn list_own_conversions(
     params(PageParams, ("state" = Option<String>, Query), ("conversion_id" = Option<String>, Query)),
     responses(
         (status = 200, body = Listed<Commission>),
-        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json")
+        Problems
     ),
     security(("bearer" = []), ("api_key" = []))
 )]
@@ -49,9 +51,8 @@ pub async fn list_own_commissions(
 ) -> Result<HttpResponse, Problem> {
     let mut query = ListQuery::read(request.query_string(), &["state", "conversion_id"])?;
     query.filter.affiliate_id = Some(key.affiliate_id);
-    let (filter, page) = (query.filter.clone(), query.page());
-    let rows = state.ask(|store| async move { store.commissions(&filter, page).await }).await?;
-    Ok(HttpResponse::Ok().json(query.listed::<_, Commission>(rows, |row| row.id.uuid())))
+    let ask = |store: Arc<dyn Store>, filter, page| async move { store.commissions(&filter, page).await };
+    list::<Commission, _, _>(&state, query, ask, |row| row.id.uuid()).await
 }
 
 /// Deliveries to the affiliate's endpoints, newest first.
@@ -60,7 +61,7 @@ pub async fn list_own_commissions(
     params(PageParams, ("state" = Option<String>, Query), ("endpoint_id" = Option<String>, Query)),
     responses(
         (status = 200, body = Listed<Delivery>),
-        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json")
+        Problems
     ),
     security(("bearer" = []), ("api_key" = []))
 )]
@@ -72,7 +73,6 @@ pub async fn list_own_deliveries(
 ) -> Result<HttpResponse, Problem> {
     let mut query = ListQuery::read(request.query_string(), &["state", "endpoint_id"])?;
     query.filter.affiliate_id = Some(key.affiliate_id);
-    let (filter, page) = (query.filter.clone(), query.page());
-    let rows = state.ask(|store| async move { store.deliveries(&filter, page).await }).await?;
-    Ok(HttpResponse::Ok().json(query.listed::<_, Delivery>(rows, |row| row.id.uuid())))
+    let ask = |store: Arc<dyn Store>, filter, page| async move { store.deliveries(&filter, page).await };
+    list::<Delivery, _, _>(&state, query, ask, |row| row.id.uuid()).await
 }

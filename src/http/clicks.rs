@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use super::body::{self, BodyLimits};
-use super::extract::OperatorKey;
-use super::problem::{Problem, ProblemDocument};
 use super::context::Context;
+use super::extract::OperatorKey;
+use super::problem::{Problem, Problems};
 use crate::domain::catalog::Catalog;
 use crate::domain::click::LinkCode;
 use crate::domain::ids::{AffiliateId, LinkId, OperatorId, ProgramId};
@@ -84,8 +84,7 @@ pub struct ClickResult {
     request_body = ImportedClicks,
     responses(
         (status = 200, body = ClickResults),
-        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, body = ProblemDocument, content_type = "application/problem+json")
+        Problems
     ),
     security(("bearer" = []), ("api_key" = []))
 )]
@@ -130,7 +129,9 @@ fn click(row: &str, catalog: &Catalog, operator_id: OperatorId, now: Timestamp) 
     };
     if !row.sub_ids.iter().all(good) {
         let refused = Rejection::of_field(Code::Validation, "sub_ids");
-        return Err(refused.because("Sub-ids are sub1 to sub30, with at most 255 characters and no control characters."));
+        return Err(
+            refused.because("Sub-ids are sub1 to sub30, with at most 255 characters and no control characters.")
+        );
     }
     Ok(NewClick {
         operator_id,
@@ -170,7 +171,8 @@ fn target(
 }
 
 fn is_sub_name(name: &str) -> bool {
-    let number = name.strip_prefix("sub").and_then(|digits| digits.parse::<u8>().ok().filter(|n| digits == n.to_string()));
+    let number =
+        name.strip_prefix("sub").and_then(|digits| digits.parse::<u8>().ok().filter(|n| digits == n.to_string()));
     number.is_some_and(|number| (1..=MAX_SUB_NUMBER).contains(&number))
 }
 

@@ -101,10 +101,7 @@ impl Context {
     ///
     /// # Errors
     /// `unavailable` when it panicked or the service is stopping.
-    pub async fn apart<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Problem> {
+    pub async fn apart<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, Problem> {
         self.0.runtime.spawn(work).await.map_err(|error| {
             tracing::error!(%error, "a request's work did not end");
             Problem::of(Code::Unavailable)

@@ -51,8 +51,8 @@ fn document() -> OpenApi {
     let mut frame = Frame::openapi();
     let schemes = &mut frame.components.get_or_insert_default().security_schemes;
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    schemes.insert("bearer".to_owned(), bearer);
-    schemes.insert("api_key".to_owned(), SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Api-Key"))));
+    schemes.insert("bearer".to_owned(), bearer.into());
+    schemes.insert("api_key".to_owned(), SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Api-Key"))).into());
     App::new().into_utoipa_app().openapi(frame).configure(routes).split_for_parts().1
 }
 
@@ -116,22 +116,23 @@ fn fits(template: &str, path: &str) -> bool {
 /// This document.
 #[utoipa::path(tag = "operations", responses((status = 200, body = String, content_type = "application/yaml")))]
 #[get("/openapi.yaml")]
-pub async fn openapi(document: web::Data<Documentation>) -> HttpResponse {
+pub async fn get_openapi(document: web::Data<Documentation>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/yaml").body(document.yaml.clone())
 }
 
 /// The page on which this document can be read.
 #[utoipa::path(tag = "operations", responses((status = 302, description = "To the page.")))]
 #[get("/docs")]
-pub async fn docs() -> HttpResponse {
+pub async fn get_docs() -> HttpResponse {
     HttpResponse::Found().insert_header((header::LOCATION, "/docs/")).finish()
 }
 
 /// Every code of problem documents, and what to do about it.
 #[utoipa::path(tag = "operations", responses((status = 200, body = String, content_type = "text/html")))]
 #[get("/docs/problems")]
-pub async fn problems() -> HttpResponse {
-    let mut page = String::from("<!doctype html><html lang=en><meta charset=utf-8><title>Problems</title><h1>Problems</h1><dl>");
+pub async fn get_problems() -> HttpResponse {
+    let mut page =
+        String::from("<!doctype html><html lang=en><meta charset=utf-8><title>Problems</title><h1>Problems</h1><dl>");
     for code in Code::ALL {
         let (heading, status, sentence) = (title(*code), code.http_status(), code.sentence());
         // Writing to a String cannot fail.

@@ -7,10 +7,10 @@ use actix_web::{FromRequest, HttpRequest, web};
 use std::future::{Ready, ready};
 use std::str::FromStr;
 
+use super::context::Context;
 use super::observe::Facts;
 use super::problem::Problem;
-use super::context::Context;
-use crate::domain::ids::{AffiliateId, OperatorId, RequestId, SourceId};
+use crate::domain::ids::{AffiliateId, OperatorId, RequestId};
 use crate::domain::request::Headers;
 use crate::domain::verdict::Code;
 use crate::intake::access::{Caller, identify};
@@ -86,13 +86,11 @@ fn admitted(request: &HttpRequest) -> Result<Caller, Problem> {
 #[derive(Clone, Copy, Debug)]
 pub struct AdminKey;
 
-/// An operator's server, which sends for one source.
+/// An operator's server.
 #[derive(Clone, Copy, Debug)]
 pub struct OperatorKey {
     /// The operator.
     pub operator_id: OperatorId,
-    /// The source.
-    pub source_id: SourceId,
 }
 
 /// An affiliate.
@@ -122,8 +120,8 @@ extracted! {
         Ok(Self)
     };
     OperatorKey, |request| {
-        let (operator_id, source_id) = admitted(request)?.operator()?;
-        Ok(Self { operator_id, source_id })
+        let (operator_id, _source_id) = admitted(request)?.operator()?;
+        Ok(Self { operator_id })
     };
     AffiliateKey, |request| Ok(Self { affiliate_id: admitted(request)?.affiliate()? });
 }

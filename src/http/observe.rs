@@ -14,8 +14,8 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, web};
 use uuid::Uuid;
 
-use super::problem::Problem;
 use super::context::Context;
+use super::problem::Problem;
 use crate::domain::ids::{KeyId, RequestId};
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::Code;

@@ -4,8 +4,8 @@ use actix_web::{HttpResponse, get, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::problem::{Problem, ProblemDocument};
 use super::context::Context;
+use super::problem::{Problem, Problems};
 use crate::domain::verdict::Code;
 
 /// How ready the service is.
@@ -57,7 +57,7 @@ pub async fn readyz(state: web::Data<Context>) -> HttpResponse {
     tag = "operations",
     responses(
         (status = 200, body = String, content_type = "text/plain"),
-        (status = 503, body = ProblemDocument, content_type = "application/problem+json")
+        Problems
     )
 )]
 #[get("/metrics")]

@@ -1,19 +1,24 @@
 //! Lists: newest first, page by page. A cursor names the last row of a page, so a page never shifts when rows are
 //! added.
 
+use std::future::Future;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use actix_web::HttpResponse;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::context::Context;
 use super::problem::Problem;
 use crate::domain::request::{Headers, RawRequest};
 use crate::domain::verdict::{Code, Rejection};
 use crate::intake::fields;
 use crate::store::reading::{Filter, Page};
+use crate::store::{Store, StoreError};
 
 /// Rows on a page when nobody says how many.
 const DEFAULT_LIMIT: i64 = 50;
@@ -104,6 +109,26 @@ impl ListQuery {
     }
 }
 
+/// Answers a list: asks the store for the page and shows its rows.
+///
+/// # Errors
+/// What the store's error means to the caller.
+pub async fn list<B, T, F>(
+    context: &Context,
+    query: ListQuery,
+    ask: impl FnOnce(Arc<dyn Store>, Filter, Page) -> F + Send + 'static,
+    id: impl Fn(&T) -> Uuid,
+) -> Result<HttpResponse, Problem>
+where
+    F: Future<Output = Result<Vec<T>, StoreError>> + Send + 'static,
+    T: Send + 'static,
+    B: From<T> + Serialize,
+{
+    let (filter, page) = (query.filter.clone(), query.page());
+    let rows = context.ask(move |store| ask(store, filter, page)).await?;
+    Ok(HttpResponse::Ok().json(query.listed::<T, B>(rows, id)))
+}
+
 fn limit(text: &str) -> Result<i64, Problem> {
     let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| Problem::of_field("limit", "A page has 1 to 200 rows."))
@@ -140,7 +165,9 @@ mod tests {
     fn what_a_list_does_not_know_is_refused() {
         assert!(ListQuery::read("", &[]).is_ok());
         assert!(ListQuery::read("event_id=x", &["event_id"]).unwrap().filter.event_id.is_some());
-        for bad in ["event_id=x", "limit=0", "limit=201", "limit=x", "cursor=x", "program_id=x", "limit=1&limit=2", "a=%zz"] {
+        for bad in
+            ["event_id=x", "limit=0", "limit=201", "limit=x", "cursor=x", "program_id=x", "limit=1&limit=2", "a=%zz"]
+        {
             assert!(ListQuery::read(bad, &["program_id"]).is_err(), "{bad}");
         }
     }

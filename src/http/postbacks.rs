@@ -5,9 +5,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::{self, BodyLimits};
-use super::extract::{caller_of, header_pairs, request_id, take_rate};
-use super::problem::{Problem, ProblemDocument};
 use super::context::Context;
+use super::extract::{caller_of, header_pairs, request_id, take_rate};
+use super::problem::{Problem, Problems};
 use crate::domain::booking::Outcome;
 use crate::domain::ids::{ConversionId, ReceiptId};
 use crate::domain::request::{Headers, RawRequest};
@@ -63,8 +63,7 @@ pub struct WarningDocument {
     ),
     responses(
         (status = 200, body = VerdictDocument),
-        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, body = ProblemDocument, content_type = "application/problem+json")
+        Problems
     ),
     security(("bearer" = []), ("api_key" = []))
 )]
@@ -86,8 +85,7 @@ pub async fn get_postback(
     )),
     responses(
         (status = 200, body = VerdictDocument),
-        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 503, body = ProblemDocument, content_type = "application/problem+json")
+        Problems
     ),
     security(("bearer" = []), ("api_key" = []))
 )]

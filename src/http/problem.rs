@@ -5,6 +5,7 @@
 //! was sent.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::domain::booking::Outcome;
 use crate::domain::ids::{ConversionId, ReceiptId};
@@ -181,6 +183,22 @@ pub struct ProblemDocument {
     pub conversion_id: Option<ConversionId>,
 }
 
+/// The problems of a route, for the documentation.
+pub struct Problems;
+
+impl IntoResponses for Problems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let document = Ref::from_schema_name("Problem");
+        let described = |text: &str| {
+            let content = ContentBuilder::new().schema(Some(document.clone())).build();
+            ResponseBuilder::new().description(text).content(MEDIA_TYPE, content).build().into()
+        };
+        let refused = "Refused; the code says why.";
+        let unavailable = "Nothing was stored; try again after `Retry-After`.";
+        [("4XX".to_owned(), described(refused)), ("503".to_owned(), described(unavailable))].into()
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.rejection, f)
@@ -195,14 +213,7 @@ impl ResponseError for Problem {
 
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
-        Self {
-            rejection,
-            receipt_id: None,
-            conversion_id: None,
-            retry_after: None,
-            per_minute: None,
-            allow: None,
-        }
+        Self { rejection, receipt_id: None, conversion_id: None, retry_after: None, per_minute: None, allow: None }
     }
 }
 

@@ -1,13 +1,16 @@
 //! `/v1/receipts`: an operator looks at what it sent and what became of it.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse, get, web};
 
-use super::extract::{OperatorKey, PathId};
-use super::page::{ListQuery, Listed, PageParams};
-use super::problem::{Problem, ProblemDocument};
 use super::context::Context;
+use super::extract::{OperatorKey, PathId};
+use super::page::{ListQuery, Listed, PageParams, list};
+use super::problem::{Problem, Problems};
 use super::views::Receipt;
 use crate::domain::ids::ReceiptId;
+use crate::store::Store;
 
 /// The operator's receipts, newest first.
 #[utoipa::path(
@@ -18,7 +21,7 @@ use crate::domain::ids::ReceiptId;
     ),
     responses(
         (status = 200, body = Listed<Receipt>),
-        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json")
+        Problems
     ),
     security(("bearer" = []), ("api_key" = []))
 )]
@@ -30,9 +33,8 @@ pub async fn list_own_receipts(
 ) -> Result<HttpResponse, Problem> {
     let mut query = ListQuery::read(request.query_string(), &["verdict"])?;
     query.filter.operator_id = Some(key.operator_id);
-    let (filter, page) = (query.filter.clone(), query.page());
-    let rows = state.ask(|store| async move { store.receipts(&filter, page).await }).await?;
-    Ok(HttpResponse::Ok().json(query.listed::<_, Receipt>(rows, |row| row.id.uuid())))
+    let ask = |store: Arc<dyn Store>, filter, page| async move { store.receipts(&filter, page).await };
+    list::<Receipt, _, _>(&state, query, ask, |row| row.id.uuid()).await
 }
 
 /// One of the operator's receipts, with every verdict on it.
@@ -41,7 +43,7 @@ pub async fn list_own_receipts(
     params(("id" = ReceiptId, Path)),
     responses(
         (status = 200, body = Receipt),
-        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json")
+        Problems
     ),
     security(("bearer" = []), ("api_key" = []))
 )]

@@ -3,9 +3,9 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 
-use super::extract::address_of;
-use super::problem::{Problem, ProblemDocument};
 use super::context::Context;
+use super::extract::address_of;
+use super::problem::{Problem, Problems};
 use crate::domain::verdict::Code;
 use crate::intake::visit::{NoVisit, Visitor, visit};
 
@@ -21,7 +21,7 @@ use crate::intake::visit::{NoVisit, Visitor, visit};
     ),
     responses(
         (status = 302, description = "To the program's destination."),
-        (status = 404, body = ProblemDocument, content_type = "application/problem+json")
+        Problems
     )
 )]
 #[get("/c/{link}")]

@@ -11,11 +11,11 @@ use actix_web::{App, HttpServer, web};
 use tokio_util::sync::CancellationToken;
 use utoipa_actix_web::AppExt as _;
 
+use super::context::Context;
 use super::docs::{Documentation, documentation};
 use super::observe::observe;
 use super::routes::routes;
 use super::state::HttpState;
-use super::context::Context;
 
 /// A server that is to be run.
 pub struct Serving {

@@ -30,18 +30,14 @@ pub struct Caller {
 ///
 /// # Errors
 /// `unauthenticated`, whatever is wrong.
-pub fn identify(
-    catalog: &Catalog,
-    headers: Headers<'_>,
-    address: IpAddr,
-    now: Timestamp,
-) -> Result<Caller, Rejection> {
+pub fn identify(catalog: &Catalog, headers: Headers<'_>, address: IpAddr, now: Timestamp) -> Result<Caller, Rejection> {
     let presented = presented_key(headers);
     // Something is hashed and compared in any case, so that the time taken does not tell which keys exist.
     let compared = presented.as_ref().map_or_else(|_| ApiKey::generate(), ApiKey::clone);
     let known = catalog.key(compared.public_id());
     let fits = known.map_or(KeyHash::DUMMY, |key| key.hash).is_of(&compared);
-    let usable = |key: &Key| key.revoked_at.is_none_or(|since| now < since) && key.expires_at.is_none_or(|end| now < end);
+    let usable =
+        |key: &Key| key.revoked_at.is_none_or(|since| now < since) && key.expires_at.is_none_or(|end| now < end);
     match known {
         Some(key) if fits && presented.is_ok() && usable(key) => Ok(Caller { key: Arc::clone(key), address }),
         _ => Err(Code::Unauthenticated.into()),

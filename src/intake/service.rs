@@ -71,12 +71,7 @@ pub struct Intake {
 impl Intake {
     /// The use case over these parts.
     #[must_use]
-    pub fn new(
-        catalog: Arc<CatalogCache>,
-        recorder: Recorder,
-        clock: Clock,
-        settings: &crate::config::Intake,
-    ) -> Self {
+    pub fn new(catalog: Arc<CatalogCache>, recorder: Recorder, clock: Clock, settings: &crate::config::Intake) -> Self {
         Self {
             catalog,
             recorder,
@@ -143,11 +138,7 @@ fn active_source(catalog: &Catalog, id: SourceId) -> Result<&Source, Rejection> 
 }
 
 /// The request as it is kept, with a receipt of its own.
-fn arrival(
-    incoming: &Incoming<'_>,
-    now: Timestamp,
-    said: Result<Postback, Rejection>,
-) -> Arrival {
+fn arrival(incoming: &Incoming<'_>, now: Timestamp, said: Result<Postback, Rejection>) -> Arrival {
     let raw = &incoming.raw;
     let media_type = fields::media_type(raw.headers).ok().flatten();
     let request = ReceivedRequest {
@@ -160,12 +151,7 @@ fn arrival(
         body: redact_body(media_type, raw.body),
         peer: incoming.caller.address.to_string(),
     };
-    let item = Item {
-        receipt_id: ReceiptId::new(now),
-        source_id: incoming.source_id,
-        received_at: now,
-        said,
-        parked: false,
-    };
+    let item =
+        Item { receipt_id: ReceiptId::new(now), source_id: incoming.source_id, received_at: now, said, parked: false };
     Arrival { request, item }
 }
