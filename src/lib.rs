@@ -25,6 +25,7 @@ pub mod fail;
 pub mod http;
 pub mod intake;
 pub mod lifecycle;
+pub mod metrics;
 pub mod queue;
 pub mod store;
 pub mod telemetry;

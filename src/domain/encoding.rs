@@ -1,4 +1,4 @@
-//! Bytes as text where no crate of ours does it yet: hexadecimal, and lower-case base32.
+//! Bytes as text where no crate of ours does it yet: hexadecimal, lower-case base32, names in a query.
 
 /// `bytes` in lower-case hexadecimal.
 #[must_use]
@@ -26,6 +26,27 @@ pub fn hex_digit(byte: u8) -> Option<u8> {
         b'A'..=b'F' => Some(byte - b'A' + 10),
         _ => None,
     }
+}
+
+/// Percent-decodes what can be decoded and leaves the rest: for finding names, never for reading values.
+#[must_use]
+pub fn lenient_percent_decode(raw: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let [first, tail @ ..] = rest {
+        let escape = match rest {
+            [b'%', high, low, ..] => from_hex(&String::from_utf8_lossy(&[*high, *low])),
+            _ => None,
+        };
+        if let Some(bytes) = escape {
+            decoded.extend(bytes);
+            rest = rest.get(3..).unwrap_or_default();
+        } else {
+            decoded.push(*first);
+            rest = tail;
+        }
+    }
+    decoded
 }
 
 /// `bytes` in the alphabet of RFC 4648 section 6, in lower case and without padding. The number of bytes is a
@@ -96,6 +117,12 @@ mod tests {
         for bad in ["0", "0g", " 0", "é"] {
             assert_eq!(from_hex(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn lenient_decoding_leaves_what_is_broken() {
+        assert_eq!(lenient_percent_decode(b"%73i%6x%"), b"si%6x%");
+        assert_eq!(lenient_percent_decode(b"a+%2"), b"a+%2");
     }
 
     proptest! {

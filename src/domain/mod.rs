@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod money;
 pub mod plan;
 pub mod postback;
+pub mod request;
 pub mod retry;
 pub mod secret;
 pub mod signature;

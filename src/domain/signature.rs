@@ -24,7 +24,8 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::encoding::{from_hex, to_hex};
+use super::encoding::{from_hex, lenient_percent_decode, to_hex};
+use super::request::RawRequest;
 use super::time::Timestamp;
 use super::verdict::Code;
 
@@ -173,57 +174,12 @@ impl SignatureError {
     }
 }
 
-/// The headers of a request, in order, names in any case, values as they came.
-#[derive(Clone, Copy)]
-pub struct Headers<'a>(pub &'a [(&'a str, &'a [u8])]);
-
-/// A header that must be there once and as plain text came twice, or with other bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a header came twice, or is not plain text")]
-pub struct HeaderError;
-
-impl<'a> Headers<'a> {
-    /// Every value of the header `name`.
-    pub fn all(self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.0.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
-    }
-
-    /// The one value of the header `name`, trimmed.
-    ///
-    /// # Errors
-    /// [`HeaderError`] when there are two, or it is not visible ASCII.
-    pub fn single(self, name: &'a str) -> Result<Option<&'a str>, HeaderError> {
-        let mut values = self.all(name);
-        let Some(value) = values.next() else { return Ok(None) };
-        let plain = value.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
-        if values.next().is_some() || !plain {
-            return Err(HeaderError);
-        }
-        std::str::from_utf8(value).map(|text| Some(text.trim())).map_err(|_| HeaderError)
-    }
-}
-
-/// A request as it arrived, before anything in it was decoded.
-#[derive(Clone, Copy)]
-pub struct RawRequest<'a> {
-    /// `GET` or `POST`, in capitals.
-    pub method: &'a str,
-    /// What stands after the `?`, without it.
-    pub raw_query: &'a [u8],
-    /// The headers.
-    pub headers: Headers<'a>,
-    /// The body; empty if there is none.
-    pub body: &'a [u8],
-}
-
-impl<'a> RawRequest<'a> {
-    /// What `standard` and `body` sign: everything that will be read, or nothing can be signed.
-    fn content(&self) -> Result<&'a [u8], SignatureError> {
-        match self.method {
-            "GET" if self.body.is_empty() => Ok(self.raw_query),
-            "POST" if self.raw_query.is_empty() => Ok(self.body),
-            _ => Err(SignatureError::Invalid),
-        }
+/// What `standard` and `body` sign: everything that will be read, or the request cannot be signed like this.
+fn content<'a>(request: &RawRequest<'a>) -> Result<&'a [u8], SignatureError> {
+    match request.method {
+        "GET" if request.body.is_empty() => Ok(request.raw_query),
+        "POST" if request.raw_query.is_empty() => Ok(request.body),
+        _ => Err(SignatureError::Invalid),
     }
 }
 
@@ -261,7 +217,7 @@ fn verify_standard(
     }
     let tokens = signatures.split_ascii_whitespace().filter_map(|token| token.strip_prefix("v1,"));
     let claimed: Vec<Vec<u8>> = tokens.filter_map(|token| STANDARD.decode(token).ok()).collect();
-    let parts = [id.as_bytes(), b".", time.as_bytes(), b".", request.content()?];
+    let parts = [id.as_bytes(), b".", time.as_bytes(), b".", content(request)?];
     any_fits(secrets, SigningSecret::webhook_key, &parts, &claimed)
 }
 
@@ -283,7 +239,7 @@ fn verify_body(
     }
     let [time] = times.as_slice() else { return Err(SignatureError::Invalid) };
     check_time(time, now, tolerance)?;
-    any_fits(secrets, SigningSecret::text_key, &[time.as_bytes(), b".", request.content()?], &claimed)
+    any_fits(secrets, SigningSecret::text_key, &[time.as_bytes(), b".", content(request)?], &claimed)
 }
 
 fn verify_query(
@@ -324,27 +280,6 @@ fn value_if_named<'a>(segment: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let raw_name = halves.next()?;
     let value = halves.next().unwrap_or_default();
     (lenient_percent_decode(raw_name) == name.as_bytes()).then_some(value)
-}
-
-/// Percent-decodes what can be decoded and leaves the rest: for finding names, never for reading values.
-#[must_use]
-pub fn lenient_percent_decode(raw: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(raw.len());
-    let mut rest = raw;
-    while let [first, tail @ ..] = rest {
-        let escape = match rest {
-            [b'%', high, low, ..] => from_hex(&String::from_utf8_lossy(&[*high, *low])),
-            _ => None,
-        };
-        if let Some(bytes) = escape {
-            decoded.extend(bytes);
-            rest = rest.get(3..).unwrap_or_default();
-        } else {
-            decoded.push(*first);
-            rest = tail;
-        }
-    }
-    decoded
 }
 
 /// Whether `text` is a time in Unix seconds within the tolerance.

@@ -1,1 +1,3 @@
-//! (to come)
+//! The HTTP interface. actix-web is named here and nowhere else.
+
+pub mod state;

@@ -1,1 +1,16 @@
-//! (to come)
+//! From the bytes of a request to a verdict: authenticate → verify → map → parse → judge → record.
+//!
+//! Everything up to the parsed postback is pure: bytes in, values out, nothing stored, nothing asked. What is
+//! refused is refused with the exact code of RELIABILITY section 5, and no answer repeats the input. No verdict is
+//! answered before it is durable.
+
+pub mod address;
+pub mod catalog_cache;
+pub mod click_writer;
+pub mod fields;
+pub mod inbound;
+pub mod mapping;
+pub mod parking;
+pub mod parse;
+pub mod recorder;
+pub mod redact;

@@ -7,12 +7,14 @@
 pub mod embedded;
 pub mod rabbitmq;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::domain::delivery::Hint;
 
 /// Where a message goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Route {
     /// To the workers, now.
     Work,
@@ -29,6 +31,13 @@ pub enum PublishError {
     /// The queue refused: unroutable, full, or the rung does not exist.
     #[error("the queue refused the message: {0}")]
     Refused(String),
+}
+
+impl PublishError {
+    /// The ladder has no rung with this index.
+    fn no_rung(index: usize) -> Self {
+        Self::Refused(format!("the ladder has no rung {index}"))
+    }
 }
 
 /// How the queue is, for `/readyz`, metrics and alerts.
@@ -51,6 +60,18 @@ pub struct Depth {
     pub queue: String,
     /// Messages ready in it.
     pub messages: u64,
+}
+
+impl Depth {
+    /// The depth of a queue that lies in memory.
+    fn new(queue: String, messages: usize) -> Self {
+        Self { queue, messages: u64::try_from(messages).unwrap_or(u64::MAX) }
+    }
+}
+
+/// A rung's name in queue names and routing keys, by its length: `30s`, `1500ms`.
+fn rung_label(wait: Duration) -> String {
+    if wait.subsec_nanos() == 0 { format!("{}s", wait.as_secs()) } else { format!("{}ms", wait.as_millis()) }
 }
 
 /// One queue, two implementations.

@@ -29,6 +29,8 @@ pub struct Claimed {
     pub endpoint_id: EndpointId,
     /// The lease that we hold.
     pub lease_id: LeaseId,
+    /// When the lease began.
+    pub claimed_at: Timestamp,
     /// Which life of the delivery.
     pub epoch: i32,
     /// The number of this attempt in its epoch, from 1.
@@ -155,12 +157,13 @@ pub trait Deliveries: Send + Sync {
     /// [`StoreError::Unavailable`].
     async fn expire_leases(&self, now: Timestamp, policy: &RetryPolicy, limit: i64) -> Result<u64, StoreError>;
 
-    /// Lets every lease run out at `now`. Only for the one process of an embedded queue, at its start: whoever
-    /// held them is gone. Answers how many.
+    /// Takes over from a process that is gone: lets every lease run out at `now`, and brings up every other delivery
+    /// when it is due, since the hints in that process's memory are lost. Only for the one process of an embedded
+    /// queue, at its start. Answers how many leases there were.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn void_leases(&self, now: Timestamp) -> Result<u64, StoreError>;
+    async fn take_over(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Marks deliveries whose hint no queue took: they come up when they are due.
     ///

@@ -137,6 +137,8 @@ pub struct StoreSettings {
     pub acquire_timeout: Duration,
     /// How long a statement may wait for a lock.
     pub lock_timeout: Duration,
+    /// How long one statement may run; PostgreSQL only.
+    pub statement_timeout: Duration,
     /// What secrets that must be read back are encrypted under.
     pub master_key: Arc<MasterKey>,
 }

@@ -1,1 +1,15 @@
 //! The one integration test binary; each module is a subject.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says so by panicking, its helpers too"
+)]
+
+mod borders;
+mod config;
+mod queue;
+mod sender;
+mod support;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::super::request::Headers;
 use super::*;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -101,6 +102,8 @@ fn query_signature_comes_once_and_last() {
         format!("{stem}&signature={}zz", &hex[2..]),
         format!("{stem}&signature="),
         format!("{stem}&signature"),
+        sign_query(&secret(), NOW, &format!("a=1&%73ignature={hex}")),
+        sign_query(&secret(), NOW, "a=1&%74s=1767225600"),
         signed.replace("amount=5", "amount=6"),
         signed.replace("amount=5", "amount=%35"),
     ] {
@@ -199,6 +202,8 @@ fn standard_scheme() {
         check(InboundScheme::Standard, &request)
     };
     assert_eq!(result("msg_1", &time, &good), Ok(()));
+    let empty = sign_webhook(&[&secret()], "", NOW, b"{}");
+    assert_eq!(result("", &time, &empty), Err(SignatureError::Invalid));
     assert_eq!(result("msg_2", &time, &good), Err(SignatureError::Invalid));
     assert_eq!(result("msg_1", "x", &good), Err(SignatureError::Stale));
     assert_eq!(result("msg_1", &time, &good.replace("v1,", "v2,")), Err(SignatureError::Invalid));

@@ -25,8 +25,7 @@ pub type DbConnection = PgConnection;
 pub const FOR_UPDATE: &str = "FOR UPDATE";
 /// Appended to a SELECT that takes work which others may be taking too.
 pub const SKIP_LOCKED: &str = "FOR UPDATE SKIP LOCKED";
-/// How long a commit may take before the connection is given up.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The number of the session lock that says "one process, no broker": "postback" in ASCII.
 const ALONE_LOCK: i64 = 0x706f_7374_6261_636b;
 
@@ -49,8 +48,8 @@ impl Engine {
         let options =
             PgConnectOptions::from_str(url)?.application_name("postback").statement_cache_capacity(512).options([
                 ("lock_timeout", millis(settings.lock_timeout)),
-                ("statement_timeout", millis(STATEMENT_TIMEOUT)),
-                ("idle_in_transaction_session_timeout", millis(STATEMENT_TIMEOUT)),
+                ("statement_timeout", millis(settings.statement_timeout)),
+                ("idle_in_transaction_session_timeout", millis(settings.statement_timeout)),
                 ("timezone", "UTC".to_owned()),
             ]);
         let pool = PgPoolOptions::new()

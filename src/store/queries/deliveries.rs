@@ -149,13 +149,15 @@ impl Deliveries for Engine {
         Ok(touched)
     }
 
-    async fn void_leases(&self, now: Timestamp) -> Result<u64, StoreError> {
+    async fn take_over(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let update = "UPDATE deliveries SET lease_until = $1, republish_at = $1 \
              WHERE state = 'pending' AND lease_id IS NOT NULL";
-        let done = sqlx::query(update).bind(now).execute(&mut *transaction).await?;
+        let ended = sqlx::query(update).bind(now).execute(&mut *transaction).await?.rows_affected();
+        let due = "UPDATE deliveries SET republish_at = next_attempt_at WHERE state = 'pending' AND lease_id IS NULL";
+        sqlx::query(due).execute(&mut *transaction).await?;
         transaction.commit().await?;
-        Ok(done.rows_affected())
+        Ok(ended)
     }
 
     async fn unpublished(&self, hints: &[Hint]) -> Result<(), StoreError> {
@@ -308,6 +310,7 @@ fn claimed_row(row: &DbRow, events: &Messages, now: Timestamp) -> Result<Claimed
         endpoint_id: row.try_get("endpoint_id")?,
         lease_id: row.try_get("lease_id")?,
         epoch: row.try_get("epoch")?,
+        claimed_at: now,
         number: row.try_get("attempt")?,
         history: history(row, now)?,
         event_id,

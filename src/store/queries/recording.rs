@@ -47,7 +47,8 @@ impl Recording for Engine {
         let ready = "SELECT wait_key, min(received_at) AS first FROM ( \
              SELECT p.wait_key, p.received_at FROM parked p JOIN clicks c \
              ON c.operator_id = p.operator_id AND c.click_id = p.click_id WHERE p.reason = 'unknown_click' UNION ALL \
-             SELECT p.wait_key, p.received_at FROM parked p JOIN dedup_keys k ON k.key = p.wait_key) AS ready \
+             SELECT p.wait_key, p.received_at FROM parked p JOIN dedup_keys k ON k.key = p.wait_key \
+             WHERE p.reason = 'original_missing') AS ready \
              GROUP BY wait_key ORDER BY first LIMIT $1";
         let rows = sqlx::query(ready).bind(limit).fetch_all(&self.reader).await?;
         rows.iter().map(|row| Ok(row.try_get("wait_key")?)).collect()

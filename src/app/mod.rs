@@ -1,0 +1,279 @@
+//! The composition root: opens the store and the queue, starts every task, and hands out what HTTP needs.
+//!
+//! Nothing else constructs a room from another. `serve`, `demo` and the tests all start here, so what is tested is
+//! what runs.
+
+mod master_key;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use secrecy::ExposeSecret;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use crate::alerts::{Watch, Webhook};
+use crate::clock::Clock;
+use crate::config::{DatabaseUrl, Settings};
+use crate::delivery::egress::EgressPolicy;
+use crate::delivery::permits::Permits;
+use crate::delivery::relay::Relay;
+use crate::delivery::sender::{Sender, SenderSettings};
+use crate::delivery::sweeper::Sweeper;
+use crate::delivery::worker::{Worker, WorkerParts};
+use crate::domain::catalog::MacKey;
+use crate::domain::click::ClickMacKey;
+use crate::domain::retry::RetryPolicy;
+use crate::domain::signature::SigningSecret;
+use crate::http::state::HttpState;
+use crate::intake::catalog_cache::CatalogCache;
+use crate::intake::click_writer::ClickWriter;
+use crate::intake::parking::Parking;
+use crate::intake::recorder::{Booker, Recorder};
+use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::queue::embedded::{Embedded, EmbeddedSettings};
+use crate::queue::rabbitmq::{RabbitMq, RabbitMqSettings};
+use crate::store::configuration::Entry;
+use crate::store::{Store, StoreError, StoreSettings, postgres, sqlite};
+
+/// Why the service could not start: a sentence that says what to do, without secrets.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database could not be opened or brought up to date.
+    #[error(
+        "the database cannot be used: {0}. Check DATABASE_URL, and that the server runs and the folder can be written"
+    )]
+    Store(String),
+    /// Another process works on the same database without a broker between them.
+    #[error(
+        "another process works on this database. Without AMQP_URL the queue lives in one process, and SQLite serves one \
+         process: stop the other one, or set DATABASE_URL to PostgreSQL and AMQP_URL to RabbitMQ for both"
+    )]
+    NotAlone,
+    /// The key that encrypts stored secrets is missing or of another shape.
+    #[error("{0}")]
+    MasterKey(String),
+    /// A setting that could only be judged now.
+    #[error("{0}")]
+    Setting(String),
+    /// The address to listen on cannot be had.
+    #[error("cannot listen on {0}: {1}. Choose another server.listen (POSTBACK_SERVER_LISTEN)")]
+    Listen(SocketAddr, std::io::Error),
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Self::Store(format!("{error}{cause}"))
+    }
+}
+
+/// The service, running except for HTTP.
+pub struct App {
+    /// What HTTP needs.
+    pub state: Arc<HttpState>,
+}
+
+/// Opens the database that the settings name, with its tables up to date.
+///
+/// # Errors
+/// [`StartError`] as it says.
+pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
+    let url = settings.database_url();
+    let of_store = |master_key| StoreSettings {
+        max_connections: settings.database.max_connections,
+        acquire_timeout: settings.database.acquire_timeout,
+        lock_timeout: settings.database.lock_timeout,
+        statement_timeout: settings.database.statement_timeout,
+        master_key: Arc::new(master_key),
+    };
+    let given = settings.master_key.as_ref();
+    let store: Arc<dyn Store> = match &url {
+        DatabaseUrl::Sqlite(path) => {
+            make_folder(path)?;
+            let master_key = master_key::given_or_kept(given, &path.with_extension("key"))?;
+            Arc::new(sqlite::Engine::open(path, &of_store(master_key)).await?)
+        }
+        DatabaseUrl::Postgres(url) => {
+            let master_key = master_key::given(given)?;
+            Arc::new(postgres::Engine::connect(url.expose_secret(), &of_store(master_key)).await?)
+        }
+    };
+    store.migrate().await?;
+    Ok(store)
+}
+
+fn make_folder(database: &Path) -> Result<(), StartError> {
+    let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    std::fs::create_dir_all(folder).map_err(|error| StartError::Store(format!("{}: {error}", folder.display())))
+}
+
+/// Takes the address that the settings name.
+///
+/// # Errors
+/// [`StartError::Listen`].
+pub fn listen(settings: &Settings) -> Result<TcpListener, StartError> {
+    let address = settings.server.listen;
+    TcpListener::bind(address).map_err(|error| StartError::Listen(address, error))
+}
+
+/// Starts everything but HTTP. All tasks belong to `lifecycle`.
+///
+/// # Errors
+/// [`StartError`] as it says; what was started by then stops with `lifecycle`.
+pub async fn start(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> Result<App, StartError> {
+    let settings = Arc::new(settings);
+    let metrics = Arc::new(Metrics::new().map_err(|error| StartError::Setting(error.to_string()))?);
+    let store = open_store(&settings).await?;
+    clock.set_offset(store.clock_offset_micros().await?);
+    let alone = settings.queue.amqp_url.is_none() || store.engine() == "sqlite";
+    if alone {
+        if !store.claim_alone().await? {
+            return Err(StartError::NotAlone);
+        }
+        let ended = store.take_over(clock.now()).await?;
+        tracing::info!(leases_ended = ended, "took over the database from the process before");
+    }
+    let catalog = load_catalog(&store, &clock).await?;
+    let queue = open_queue(&settings, lifecycle)?;
+    let sender = open_sender(&settings)?;
+    let permits = Permits::new(settings.delivery.endpoint_in_flight);
+    let policy = RetryPolicy {
+        ladder: settings.delivery.ladder.clone(),
+        max_attempts: i32::try_from(settings.delivery.max_attempts).unwrap_or(i32::MAX),
+        max_age: settings.delivery.max_age,
+    };
+
+    let (relay, relay_loops) = Relay::new(
+        Arc::clone(&store),
+        Arc::clone(&queue),
+        permits.clone(),
+        clock.clone(),
+        Arc::clone(&metrics),
+        &settings,
+    );
+    let (publish, refill) = relay_loops.into_tasks(lifecycle.stopping(), lifecycle.drained());
+    lifecycle.spawn_writer("relay", publish);
+    lifecycle.spawn("backlog", refill);
+
+    let booker = Booker::new(
+        Arc::clone(&store),
+        Arc::clone(&catalog),
+        relay.clone(),
+        clock.clone(),
+        Arc::clone(&metrics),
+        &settings,
+    );
+    let (recorder, recorder_loop) = Recorder::new(booker.clone(), &settings.intake);
+    lifecycle.spawn_writer("recorder", recorder_loop.run(lifecycle.drained()));
+    let wake_parking = Arc::new(Notify::new());
+    let (clicks, click_loop) = ClickWriter::new(Arc::clone(&store), &settings.clicks, Arc::clone(&wake_parking));
+    lifecycle.spawn_writer("clicks", click_loop.run(lifecycle.drained()));
+    let every = settings.delivery.sweep_every;
+    let parking = Parking { store: Arc::clone(&store), booker, clock: clock.clone(), every, wake: wake_parking };
+    lifecycle.spawn("parking", parking.run(lifecycle.stopping()));
+    lifecycle.spawn("catalog", Arc::clone(&catalog).poll(lifecycle.stopping()));
+
+    let parts = WorkerParts {
+        store: Arc::clone(&store),
+        queue: Arc::clone(&queue),
+        catalog: Arc::clone(&catalog),
+        sender: sender.clone(),
+        relay: relay.clone(),
+        permits,
+        policy: policy.clone(),
+        clock: clock.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    let (worker, worker_loops) = Worker::new(parts, &settings);
+    let (claim, finish) = worker_loops.into_tasks(lifecycle.drained());
+    lifecycle.spawn_writer("claims", claim);
+    lifecycle.spawn_writer("finishes", finish);
+    lifecycle.spawn("worker", worker.run(lifecycle.stopping()));
+    let sweeper = Sweeper { store: Arc::clone(&store), relay: relay.clone(), policy, clock: clock.clone(), every };
+    lifecycle.spawn("sweeper", sweeper.run(lifecycle.stopping()));
+    let watch = watch(&settings, &store, &sender, &clock, &metrics)?;
+    lifecycle.spawn("alerts", watch.run(lifecycle.stopping()));
+
+    let state = HttpState { store, catalog, recorder, clicks, relay, queue, sender, settings, clock, metrics };
+    Ok(App { state: Arc::new(state) })
+}
+
+/// The configuration, with a key that vouches for click ids in it.
+async fn load_catalog(store: &Arc<dyn Store>, clock: &Clock) -> Result<Arc<CatalogCache>, StartError> {
+    let catalog = CatalogCache::load(Arc::clone(store)).await?;
+    if catalog.current().newest_mac_key().is_none() {
+        let key = MacKey { number: 1, secret: Arc::new(ClickMacKey::generate()) };
+        match store.put(&[Entry::MacKey { key, created_at: clock.now() }]).await {
+            Ok(_) | Err(StoreError::Exists) => {} // Another instance was first.
+            Err(error) => return Err(error.into()),
+        }
+        catalog.refresh().await?;
+    }
+    Ok(catalog)
+}
+
+fn open_queue(settings: &Settings, lifecycle: &Lifecycle) -> Result<Arc<dyn Queue>, StartError> {
+    let ladder = &settings.delivery.ladder;
+    let Some(url) = &settings.queue.amqp_url else {
+        let capacity = settings.queue.embedded_capacity;
+        return Ok(Arc::new(Embedded::new(EmbeddedSettings { capacity, rung_capacity: capacity }, ladder)));
+    };
+    let of_queue = RabbitMqSettings {
+        prefix: settings.queue.prefix.clone(),
+        publish_channels: u16::try_from(settings.queue.publish_channels).unwrap_or(u16::MAX),
+        prefetch: settings.queue.prefetch,
+        max_length: settings.queue.max_length.into(),
+        confirm_timeout: settings.queue.confirm_timeout,
+        call_timeout: settings.queue.call_timeout,
+        ..RabbitMqSettings::new(url.clone())
+    };
+    // The broker is needed until the last outcome is written, so its tasks outlive the workers.
+    let (tracker, stop) = (TaskTracker::new(), lifecycle.drained());
+    let queue = RabbitMq::start(of_queue, ladder, tracker.clone(), stop.clone());
+    let queue = queue.map_err(|error| StartError::Setting(error.to_string()))?;
+    lifecycle.spawn_writer("broker", async move {
+        stop.cancelled().await;
+        tracker.close();
+        tracker.wait().await;
+    });
+    Ok(queue)
+}
+
+fn open_sender(settings: &Settings) -> Result<Sender, StartError> {
+    let policy = EgressPolicy::new(settings.outbound.allow_ranges.clone());
+    let of_sender = SenderSettings { total_timeout: settings.delivery.timeout, ..SenderSettings::default() };
+    Sender::new(policy, of_sender).map_err(|error| StartError::Setting(error.to_string()))
+}
+
+fn watch(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    sender: &Sender,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<Watch, StartError> {
+    let of_alerts = &settings.alerts;
+    let webhook = match (&of_alerts.webhook_url, &of_alerts.webhook_secret) {
+        (Some(url), Some(secret)) => {
+            let secret = SigningSecret::parse(secret.expose_secret());
+            let secret = secret.map_err(|error| StartError::Setting(format!("alerts.webhook_secret: {error}")))?;
+            Some(Webhook { url: url.clone(), secret })
+        }
+        _ => None,
+    };
+    Ok(Watch {
+        store: Arc::clone(store),
+        sender: sender.clone(),
+        clock: clock.clone(),
+        metrics: Arc::clone(metrics),
+        above: of_alerts.queue_depth_above,
+        below: of_alerts.queue_depth_below,
+        grace: of_alerts.queue_depth_grace,
+        every: of_alerts.evaluate_every,
+        webhook,
+    })
+}

@@ -1,0 +1,257 @@
+//! Hints at deliveries: those of the last commit at once, the backlog as the window allows.
+//!
+//! The broker holds a bounded window, the database the backlog. A hint that no queue took changes nothing: its
+//! row comes up again by itself. The relay never waits for a caller and no caller waits for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::{BatchLoop, Batcher, Bounds, batcher};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::delivery::permits::Permits;
+use crate::domain::delivery::Hint;
+use crate::metrics::Metrics;
+use crate::queue::{PublishError, Queue, Route};
+use crate::store::{Store, StoreError};
+
+/// Hints in one message. A message is acknowledged as a whole, so a long one is held up by its slowest claim.
+const HINTS_PER_MESSAGE: usize = 64;
+/// Hints taken from the backlog in one transaction.
+const TAKEN_AT_ONCE: i64 = 512;
+/// Of these, at most so many of one endpoint, so that all get their turn.
+const TAKEN_PER_ENDPOINT: i64 = 64;
+/// How often the length of the queue is asked for while there is a backlog.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// The same while there is none: only for metrics and `room`.
+const LOOK_IDLE: Duration = Duration::from_secs(1);
+
+/// A hint and the way it goes.
+type Outgoing = (Route, Hint);
+
+/// Where hints are handed in. Clones share one relay.
+#[derive(Clone)]
+pub struct Relay {
+    outgoing: Batcher<Outgoing, ()>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    window: usize,
+    /// Messages' hints in the work queue, as last seen, and what was published since.
+    in_queue: AtomicUsize,
+    backlog: Notify,
+}
+
+/// The serving side: two tasks.
+pub struct RelayLoops {
+    outgoing: BatchLoop<Outgoing, ()>,
+    relay: Relay,
+    store: Arc<dyn Store>,
+    queue: Arc<dyn Queue>,
+    permits: Permits,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    republish_after: Duration,
+}
+
+impl Relay {
+    /// A relay and the loops that serve it.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        queue: Arc<dyn Queue>,
+        permits: Permits,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        settings: &Settings,
+    ) -> (Self, RelayLoops) {
+        let mut bounds = Bounds::new(settings.delivery.window, HINTS_PER_MESSAGE);
+        bounds.lanes = settings.queue.publish_channels.try_into().unwrap_or(bounds.lanes);
+        let (outgoing, serving) = batcher(bounds);
+        let shared = Shared { window: settings.delivery.window, in_queue: AtomicUsize::new(0), backlog: Notify::new() };
+        let relay = Self { outgoing, shared: Arc::new(shared) };
+        let republish_after = settings.delivery.republish_after;
+        let loops = RelayLoops {
+            outgoing: serving,
+            relay: relay.clone(),
+            store,
+            queue,
+            permits,
+            clock,
+            metrics,
+            republish_after,
+        };
+        (relay, loops)
+    }
+
+    /// For how many hints the window has room now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        let used = self.outgoing.waiting().saturating_add(self.shared.in_queue.load(Ordering::Relaxed));
+        self.shared.window.saturating_sub(used)
+    }
+
+    /// Hints at deliveries that are due. What finds no room comes up again by itself.
+    pub fn announce(&self, hints: Vec<Hint>) {
+        for hint in hints {
+            if self.outgoing.try_submit((Route::Work, hint)).is_err() {
+                self.wake();
+                return;
+            }
+        }
+    }
+
+    /// Puts a delivery on a rung of the ladder, to be hinted at when the rung's time is over.
+    pub fn wait_on_rung(&self, rung: usize, hint: Hint) {
+        // Without room the row comes up by itself, a while after it is due.
+        self.outgoing.try_submit((Route::Rung(rung), hint)).map_or_else(|_| self.wake(), drop);
+    }
+
+    /// Says that deliveries are due which nobody hinted at.
+    pub fn wake(&self) {
+        self.shared.backlog.notify_one();
+    }
+}
+
+impl RelayLoops {
+    /// The two tasks: publishing what is handed in, and refilling from the backlog.
+    pub fn into_tasks(
+        self,
+        stopping: CancellationToken,
+        drained: CancellationToken,
+    ) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
+        let publisher = Publisher {
+            store: Arc::clone(&self.store),
+            queue: Arc::clone(&self.queue),
+            metrics: Arc::clone(&self.metrics),
+            shared: Arc::clone(&self.relay.shared),
+        };
+        let publish = self.outgoing.run(drained, move |outgoing: Vec<Outgoing>| {
+            let publisher = publisher.clone();
+            async move {
+                let count = outgoing.len();
+                publisher.publish(outgoing).await;
+                vec![(); count]
+            }
+        });
+        let refiller = Refiller {
+            relay: self.relay,
+            store: self.store,
+            queue: self.queue,
+            permits: self.permits,
+            clock: self.clock,
+            metrics: self.metrics,
+            republish_after: self.republish_after,
+        };
+        (publish, refiller.run(stopping))
+    }
+}
+
+#[derive(Clone)]
+struct Publisher {
+    store: Arc<dyn Store>,
+    queue: Arc<dyn Queue>,
+    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
+}
+
+impl Publisher {
+    /// One message for each route among these hints.
+    async fn publish(&self, mut outgoing: Vec<Outgoing>) {
+        crate::fail::point("relay.before_publish").await;
+        outgoing.sort_by_key(|(route, _)| *route);
+        for same_route in outgoing.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some(&(route, _)) = same_route.first() else { continue };
+            let hints: Vec<Hint> = same_route.iter().map(|(_, hint)| *hint).collect();
+            match self.queue.publish(route, &hints).await {
+                Ok(()) => {
+                    crate::fail::point("relay.after_publish").await;
+                    self.metrics.published("taken");
+                    if route == Route::Work {
+                        self.shared.in_queue.fetch_add(hints.len(), Ordering::Relaxed);
+                    }
+                }
+                Err(error) => self.not_taken(route, &hints, &error).await,
+            }
+        }
+    }
+
+    /// A first hint comes up again after a while; what should have waited on a rung comes up when it is due.
+    async fn not_taken(&self, route: Route, hints: &[Hint], error: &PublishError) {
+        let result = if matches!(error, PublishError::Refused(_)) { "refused" } else { "unavailable" };
+        self.metrics.published(result);
+        tracing::warn!(hints = hints.len(), ?route, %error, "hints were not taken; their deliveries come up again");
+        if matches!(route, Route::Rung(_))
+            && let Err(error) = self.store.unpublished(hints).await
+        {
+            tracing::warn!(hints = hints.len(), %error, "deliveries come up a while after they are due");
+        }
+    }
+}
+
+struct Refiller {
+    relay: Relay,
+    store: Arc<dyn Store>,
+    queue: Arc<dyn Queue>,
+    permits: Permits,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    republish_after: Duration,
+}
+
+impl Refiller {
+    async fn run(self, stopping: CancellationToken) {
+        let mut more = true;
+        loop {
+            let pause = if more { LOOK_AGAIN } else { LOOK_IDLE };
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = self.relay.shared.backlog.notified() => more = true,
+                () = tokio::time::sleep(pause) => {}
+            }
+            self.measure().await;
+            if more {
+                more = self.refill(&stopping).await.unwrap_or_else(|error| {
+                    tracing::warn!(%error, "the backlog could not be read; it is read again");
+                    true
+                });
+            }
+        }
+    }
+
+    /// Asks how much lies in the queue. A message holds up to [`HINTS_PER_MESSAGE`] hints, so this is a lower bound in
+    /// hints; the window is about memory in the broker, where messages count.
+    async fn measure(&self) {
+        let health = self.queue.health();
+        self.metrics.queue_connected(health.publishing, health.consuming);
+        let Ok(depths) = self.queue.depths().await else { return };
+        for depth in &depths {
+            self.metrics.queue_messages(&depth.queue, depth.messages);
+        }
+        let work = depths.first().map_or(0, |depth| usize::try_from(depth.messages).unwrap_or(usize::MAX));
+        self.relay.shared.in_queue.store(work, Ordering::Relaxed);
+    }
+
+    /// Takes from the backlog what the window has room for; answers whether there may be more.
+    async fn refill(&self, stopping: &CancellationToken) -> Result<bool, StoreError> {
+        while !stopping.is_cancelled() {
+            let room = i64::try_from(self.relay.room()).unwrap_or(i64::MAX).min(TAKEN_AT_ONCE);
+            if room == 0 || !self.queue.health().publishing {
+                return Ok(true);
+            }
+            let (now, full) = (self.clock.now(), self.permits.full());
+            let due = self.store.take_due(now, &full, TAKEN_PER_ENDPOINT, room, self.republish_after).await?;
+            if due.is_empty() {
+                return Ok(false);
+            }
+            self.metrics.sweeper_republished.inc_by(u64::try_from(due.len()).unwrap_or(u64::MAX));
+            self.relay.announce(due);
+        }
+        Ok(false)
+    }
+}

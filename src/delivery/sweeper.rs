@@ -1,0 +1,67 @@
+//! Brings up again what was forgotten: leases that ran out, hints that were lost.
+//!
+//! Runs on every instance; the database decides who gets a row. Whatever the queue does, a delivery that is due is
+//! hinted at again within `republish_after` plus one round.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::delivery::relay::Relay;
+use crate::domain::retry::RetryPolicy;
+use crate::store::{Store, StoreError};
+
+/// Leases ended in one transaction.
+const LEASES_AT_ONCE: i64 = 500;
+
+/// Looks for what is overdue, round after round.
+#[expect(missing_docs, reason = "the rooms that it stands between")]
+pub struct Sweeper {
+    pub store: Arc<dyn Store>,
+    pub relay: Relay,
+    pub policy: RetryPolicy,
+    pub clock: Clock,
+    pub every: Duration,
+}
+
+impl Sweeper {
+    /// Round after round until told to stop.
+    pub async fn run(self, stopping: CancellationToken) {
+        loop {
+            if let Err(error) = self.round().await {
+                tracing::warn!(%error, "a round of the sweeper failed; the next one goes on");
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(self.every) => {}
+            }
+        }
+    }
+
+    async fn round(&self) -> Result<(), StoreError> {
+        let mut ended = 0;
+        loop {
+            let now = self.store_time().await;
+            let some = self.store.expire_leases(now, &self.policy, LEASES_AT_ONCE).await?;
+            ended += some;
+            if some == 0 {
+                break;
+            }
+        }
+        if ended > 0 {
+            tracing::warn!(deliveries = ended, "leases ran out; how these attempts ended is not known");
+        }
+        self.relay.wake();
+        Ok(())
+    }
+
+    /// Now, after measuring anew how far the database's clock is ahead.
+    async fn store_time(&self) -> crate::domain::time::Timestamp {
+        if let Ok(offset) = self.store.clock_offset_micros().await {
+            self.clock.set_offset(offset);
+        }
+        self.clock.now()
+    }
+}

@@ -1,0 +1,393 @@
+//! Attempts deliveries: permit → claim → sign → send → finish.
+//!
+//! A message is acknowledged once its claims are committed: from then on the leases guard the work. Claims and
+//! finishes are grouped over all messages. While the database is away claims wait, with their permits, and so
+//! consuming pauses by itself. On a stop nothing new is taken and what runs is finished.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::batch::{BatchLoop, Batcher, Bounds, batcher};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::delivery::permits::{Permit, Permits};
+use crate::delivery::relay::Relay;
+use crate::delivery::sender::{OutboundMethod, OutboundRequest, Sender};
+use crate::domain::delivery::{AttemptOutcome, AttemptResult, Hint};
+use crate::domain::ids::{EndpointId, LeaseId};
+use crate::domain::retry::{Next, RetryPolicy};
+use crate::domain::signature::sign_webhook;
+use crate::domain::time::Timestamp;
+use crate::intake::catalog_cache::CatalogCache;
+use crate::metrics::Metrics;
+use crate::queue::{Queue, Received};
+use crate::store::deliveries::{Claim, Claimed, Finished, Settled};
+use crate::store::{Store, StoreError};
+
+/// Claims, or finishes, written in one transaction.
+const GROUP: usize = 256;
+/// How far before its time a delivery may come from its rung and still be attempted.
+const EARLY_BY: Duration = Duration::from_secs(2);
+/// What must be left of a lease, beyond the time an attempt may take, for it to be started.
+const LEASE_MARGIN: Duration = Duration::from_millis(100);
+/// Between tries to reach a database that is away.
+const AGAIN_FROM: Duration = Duration::from_millis(50);
+const AGAIN_UP_TO: Duration = Duration::from_secs(2);
+
+/// What a claim was answered: the lease, or `None` where it was stale.
+type Answered = Option<Claimed>;
+
+/// Attempts deliveries until told to stop. Clones share everything.
+#[derive(Clone)]
+pub struct Worker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    queue: Arc<dyn Queue>,
+    catalog: Arc<CatalogCache>,
+    sender: Sender,
+    relay: Relay,
+    permits: Permits,
+    in_flight: Arc<Semaphore>,
+    claims: Batcher<Claim, Answered>,
+    finishes: Batcher<Finished, Settled>,
+    attempts: TaskTracker,
+    policy: RetryPolicy,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    timeout: Duration,
+    lease: Duration,
+    hand_back_after: Duration,
+}
+
+/// The serving sides of the worker's group commits.
+pub struct WorkerLoops {
+    claims: BatchLoop<Claim, Answered>,
+    finishes: BatchLoop<Finished, Settled>,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    lease: Duration,
+    republish_after: Duration,
+}
+
+/// What a worker works with.
+#[expect(missing_docs, reason = "the rooms that it stands between")]
+pub struct WorkerParts {
+    pub store: Arc<dyn Store>,
+    pub queue: Arc<dyn Queue>,
+    pub catalog: Arc<CatalogCache>,
+    pub sender: Sender,
+    pub relay: Relay,
+    pub permits: Permits,
+    pub policy: RetryPolicy,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Worker {
+    /// A worker and the loops that serve it.
+    #[must_use]
+    pub fn new(parts: WorkerParts, settings: &Settings) -> (Self, WorkerLoops) {
+        let (claims, serve_claims) = batcher(Bounds::new(settings.delivery.max_in_flight, GROUP));
+        let (finishes, serve_finishes) = batcher(Bounds::new(settings.delivery.max_in_flight, GROUP));
+        let loops = WorkerLoops {
+            claims: serve_claims,
+            finishes: serve_finishes,
+            store: Arc::clone(&parts.store),
+            clock: parts.clock.clone(),
+            lease: settings.delivery.lease,
+            republish_after: settings.delivery.republish_after,
+        };
+        let WorkerParts { store, queue, catalog, sender, relay, permits, policy, clock, metrics } = parts;
+        let shared = Shared {
+            store,
+            queue,
+            catalog,
+            sender,
+            relay,
+            permits,
+            in_flight: Arc::new(Semaphore::new(settings.delivery.max_in_flight)),
+            claims,
+            finishes,
+            attempts: TaskTracker::new(),
+            policy,
+            clock,
+            metrics,
+            timeout: settings.delivery.timeout,
+            lease: settings.delivery.lease,
+            hand_back_after: settings.delivery.hand_back_after,
+        };
+        (Self { shared: Arc::new(shared) }, loops)
+    }
+
+    /// Takes message after message until told to stop, then waits for the attempts that run.
+    pub async fn run(self, stopping: CancellationToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => break,
+                received = self.shared.queue.receive() => match received {
+                    Some(received) => self.take(received).await,
+                    None => break,
+                },
+            }
+        }
+        self.shared.queue.close().await;
+        self.shared.attempts.close();
+        self.shared.attempts.wait().await;
+        stopping.cancelled().await;
+    }
+
+    /// Takes a permit for each hint of a message and has the rest handed back. Waits, and thereby stops consuming,
+    /// while this instance has as many attempts running as it may.
+    async fn take(&self, received: Received) {
+        let (mut ready, mut no_slot) = (Vec::new(), Vec::new());
+        for hint in &received.hints {
+            match self.shared.permits.take(hint.endpoint_id) {
+                Some(permit) => {
+                    let Ok(slot) = Arc::clone(&self.shared.in_flight).acquire_owned().await else { return };
+                    ready.push((*hint, Slot { permit, _in_flight: slot }));
+                }
+                None => no_slot.push(*hint),
+            }
+        }
+        let worker = self.clone();
+        self.shared.attempts.spawn(async move { worker.work(received, ready, no_slot).await });
+    }
+
+    /// Claims what has a permit, hands back the rest, acknowledges, and attempts.
+    async fn work(self, received: Received, ready: Vec<(Hint, Slot)>, no_slot: Vec<Hint>) {
+        if !no_slot.is_empty() {
+            let at = self.shared.clock.now().plus(self.shared.hand_back_after);
+            if let Err(error) = self.shared.store.hand_back(&no_slot, at).await {
+                tracing::warn!(hints = no_slot.len(), %error, "deliveries could not be handed back; they come up again");
+            }
+        }
+        let shared = &self.shared;
+        let claims = ready.into_iter().map(|(hint, slot)| async move {
+            let claim = Claim { hint, lease_id: LeaseId::new(shared.clock.now()) };
+            (shared.claims.submit(claim).await, slot)
+        });
+        let claimed = futures_util::future::join_all(claims).await;
+        crate::fail::point("worker.after_claim").await;
+        if claimed.iter().any(|(answer, _)| answer.is_err()) {
+            return; // Stopping: the message is not acknowledged and comes again.
+        }
+        received.ack().await;
+        for (answer, slot) in claimed {
+            match answer {
+                Ok(Some(claimed)) => self.attempt_in_task(claimed, slot),
+                _ => self.freed(slot),
+            }
+        }
+    }
+
+    fn attempt_in_task(&self, claimed: Claimed, slot: Slot) {
+        let worker = self.clone();
+        self.shared.attempts.spawn(async move {
+            worker.attempt(claimed).await;
+            worker.freed(slot);
+        });
+    }
+
+    /// Sends once and writes how it ended.
+    async fn attempt(&self, claimed: Claimed) {
+        let shared = &self.shared;
+        let started_at = shared.clock.now();
+        crate::fail::point("worker.before_send").await;
+        if self.lease_end(&claimed) < started_at.plus(shared.timeout + LEASE_MARGIN) {
+            tracing::warn!(delivery_id = %claimed.delivery_id, "too little is left of the lease; it is given up");
+            return;
+        }
+        let result = self.send(&claimed, started_at).await;
+        crate::fail::point("worker.after_send").await;
+        let finished_at = shared.clock.now();
+        shared.metrics.attempt_seconds.observe(result.duration.as_secs_f64());
+        let next = match result.outcome {
+            AttemptOutcome::Delivered => None,
+            AttemptOutcome::Failed { retry_after } => {
+                Some(shared.policy.after_failure(claimed.history, finished_at, retry_after))
+            }
+        };
+        shared.metrics.attempt(if next.is_none() { "delivered" } else { "failed" });
+        let hint = Hint {
+            delivery_id: claimed.delivery_id,
+            endpoint_id: claimed.endpoint_id,
+            epoch: claimed.epoch,
+            attempt: claimed.number,
+        };
+        let settled = shared.finishes.submit(Finished { claimed, result, finished_at, next }).await;
+        self.follow_up(hint, next, settled.ok());
+    }
+
+    /// After the commit: what is to be tried again goes to its rung; what is dead is said once.
+    fn follow_up(&self, hint: Hint, next: Option<Next>, settled: Option<Settled>) {
+        match (next, settled) {
+            (Some(Next::Retry { rung: Some(rung), .. }), Some(Settled::Changed)) => {
+                self.shared.relay.wait_on_rung(rung, hint);
+            }
+            (Some(Next::Dead { failures, reason }), Some(Settled::Changed)) => {
+                tracing::warn!(delivery_id = %hint.delivery_id, endpoint_id = %hint.endpoint_id, failures,
+                    reason = reason.as_str(), "a delivery is dead and waits for a person");
+            }
+            _ => {}
+        }
+    }
+
+    async fn send(&self, claimed: &Claimed, now: Timestamp) -> AttemptResult {
+        let catalog = self.shared.catalog.current();
+        let catalog = match catalog.endpoint(claimed.endpoint_id) {
+            Some(_) => catalog,
+            // Made on another instance a moment ago.
+            None => self.shared.catalog.refresh().await.unwrap_or(catalog),
+        };
+        let secrets = catalog.endpoint_secrets(claimed.endpoint_id, now);
+        let Some(endpoint) = catalog.endpoint(claimed.endpoint_id).filter(|_| !secrets.is_empty()) else {
+            return failed("the endpoint has no secret to sign with");
+        };
+        let id = claimed.event_id.to_string();
+        let headers = vec![
+            ("webhook-signature", sign_webhook(&secrets, &id, now.seconds(), claimed.body.as_bytes())),
+            ("webhook-timestamp", now.seconds().to_string()),
+            ("webhook-id", id),
+        ];
+        let body = Bytes::from(claimed.body.clone());
+        let request = OutboundRequest {
+            url: endpoint.url.clone(),
+            method: OutboundMethod::Post { body, content_type: "application/json" },
+            headers,
+            timeout: Some(self.shared.timeout),
+        };
+        self.shared.sender.send(request, now).await
+    }
+
+    fn lease_end(&self, claimed: &Claimed) -> Timestamp {
+        claimed.claimed_at.plus(self.shared.lease)
+    }
+
+    /// Gives back a slot; one of a full endpoint takes what is due there next.
+    fn freed(&self, slot: Slot) {
+        let endpoint = slot.permit.endpoint();
+        drop(slot);
+        if let Some(free) = self.shared.permits.begin_refill(endpoint) {
+            let worker = self.clone();
+            self.shared.attempts.spawn(async move { worker.refill(free).await });
+        }
+    }
+
+    /// Claims an endpoint's due deliveries while permits of it are free.
+    async fn refill(self, mut free: Vec<Permit>) {
+        while let Some(endpoint) = free.first().map(Permit::endpoint) {
+            let wanted = free.len();
+            let claimed = self.claim_due(endpoint, wanted).await;
+            // Fewer than wanted: nothing more is due, or nothing can be had now. The relay brings up the rest.
+            let emptied = claimed.len() < wanted;
+            for claimed in claimed {
+                let slot = Arc::clone(&self.shared.in_flight).acquire_owned().await;
+                let (Some(permit), Ok(slot)) = (free.pop(), slot) else { break };
+                self.attempt_in_task(claimed, Slot { permit, _in_flight: slot });
+            }
+            free.clear();
+            self.shared.permits.refilled(endpoint, emptied);
+            free = self.shared.permits.begin_refill(endpoint).unwrap_or_default();
+        }
+    }
+
+    async fn claim_due(&self, endpoint: EndpointId, wanted: usize) -> Vec<Claimed> {
+        let shared = &self.shared;
+        if shared.attempts.is_closed() {
+            return Vec::new(); // Stopping.
+        }
+        let now = shared.clock.now();
+        let claimed = shared.store.claim_next(endpoint, wanted, now, now.plus(shared.lease)).await;
+        claimed.unwrap_or_else(|error| {
+            tracing::warn!(endpoint_id = %endpoint, %error, "due deliveries could not be claimed; they come up again");
+            Vec::new()
+        })
+    }
+}
+
+/// The right to one attempt: one of the endpoint's, one of this instance's.
+struct Slot {
+    permit: Permit,
+    _in_flight: OwnedSemaphorePermit,
+}
+
+fn failed(error: &str) -> AttemptResult {
+    AttemptResult {
+        outcome: AttemptOutcome::Failed { retry_after: None },
+        status: None,
+        body_start: None,
+        error: Some(error.to_owned()),
+        duration: Duration::ZERO,
+    }
+}
+
+impl WorkerLoops {
+    /// The two tasks: claiming and finishing. Both go on until every attempt has been finished.
+    pub fn into_tasks(
+        self,
+        drained: CancellationToken,
+    ) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
+        let Self { claims, finishes, store, clock, lease, republish_after } = self;
+        let claiming = Claiming { store: Arc::clone(&store), clock, lease };
+        let claim = claims.run(drained.clone(), move |claims: Vec<Claim>| {
+            let claiming = claiming.clone();
+            async move { claiming.claim(&claims).await }
+        });
+        let finish = finishes.run(drained, move |finished: Vec<Finished>| {
+            let store = Arc::clone(&store);
+            async move { until_it_works("finish", || store.finish(&finished, republish_after)).await }
+        });
+        (claim, finish)
+    }
+}
+
+#[derive(Clone)]
+struct Claiming {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    lease: Duration,
+}
+
+impl Claiming {
+    async fn claim(&self, claims: &[Claim]) -> Vec<Answered> {
+        let claimed = until_it_works("claim", || async {
+            let now = self.clock.now();
+            self.store.claim(claims, now, now.plus(EARLY_BY), now.plus(self.lease)).await
+        });
+        let mut claimed = claimed.await.claimed;
+        let mut answer = |claim: &Claim| {
+            let place = claimed.iter().position(|claimed| claimed.lease_id == claim.lease_id)?;
+            Some(claimed.swap_remove(place))
+        };
+        claims.iter().map(&mut answer).collect()
+    }
+}
+
+/// Tries until the database takes it. Whoever waits is cut off at the end of the drain time; the rows then come up
+/// again when their leases run out.
+async fn until_it_works<T, F>(what: &'static str, mut work: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut pause = AGAIN_FROM;
+    loop {
+        match work().await {
+            Ok(done) => return done,
+            Err(error) => {
+                tracing::warn!(what, %error, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                    "the database did not take it; it is tried again");
+            }
+        }
+        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        pause = (pause * 2).min(AGAIN_UP_TO);
+    }
+}

@@ -1,0 +1,38 @@
+//! What handlers work with: the use cases of the other rooms, and nothing else.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::delivery::relay::Relay;
+use crate::delivery::sender::Sender;
+use crate::intake::catalog_cache::CatalogCache;
+use crate::intake::click_writer::ClickWriter;
+use crate::intake::recorder::Recorder;
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::store::Store;
+
+/// Shared by all handlers; made by the composition root.
+pub struct HttpState {
+    /// Reads, and writes of configuration.
+    pub store: Arc<dyn Store>,
+    /// The configuration in memory; refreshed after every write of it.
+    pub catalog: Arc<CatalogCache>,
+    /// Where postbacks go.
+    pub recorder: Recorder,
+    /// Where clicks go.
+    pub clicks: ClickWriter,
+    /// Where replays are hinted at.
+    pub relay: Relay,
+    /// Only to say how it is.
+    pub queue: Arc<dyn Queue>,
+    /// Judges addresses of endpoints when they are registered.
+    pub sender: Sender,
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// What time it is.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}

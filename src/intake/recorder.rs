@@ -1,0 +1,197 @@
+//! Group commit: whatever arrived while the last transaction ran is recorded as the next one.
+//!
+//! Guaranteed: an [`Outcome`] is answered only after its commit. When nothing could be stored the caller gets
+//! [`Unavailable`] and answers 503, so that the sender retries; after a commit of unknown end the retry is a
+//! duplicate with the same ids. A batch that the database refuses is halved until the bad row fails alone. A full
+//! buffer sheds load at once instead of letting senders wait.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::batch::{BatchLoop, Batcher, Bounds, batcher};
+use crate::clock::Clock;
+use crate::config::Intake;
+use crate::delivery::relay::Relay;
+use crate::domain::booking::Outcome;
+use crate::intake::catalog_cache::CatalogCache;
+use crate::metrics::Metrics;
+use crate::store::recording::{Arrival, RecordTerms, Recorded};
+use crate::store::{Store, StoreError};
+
+/// How long a sender is kept waiting before it is told to come again (RELIABILITY section 4: 503 within 5 s).
+const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
+/// How often a batch that collided, or found the configuration moved, is tried before it is given up.
+const MOST_TRIES: u32 = 8;
+
+/// Nothing could be stored, or nobody knows; the sender should try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nothing could be stored now")]
+pub struct Unavailable {
+    /// When to come again.
+    pub retry_after: Duration,
+}
+
+const COME_AGAIN: Unavailable = Unavailable { retry_after: Duration::from_secs(1) };
+
+/// Where arrivals are handed in.
+#[derive(Clone)]
+pub struct Recorder {
+    arrivals: Batcher<Arrival, Result<Outcome, Unavailable>>,
+    metrics: Arc<Metrics>,
+}
+
+/// The serving side, run as one task.
+pub struct RecorderLoop {
+    arrivals: BatchLoop<Arrival, Result<Outcome, Unavailable>>,
+    booker: Booker,
+}
+
+/// What recording needs; also used for what was parked.
+#[derive(Clone)]
+pub struct Booker {
+    store: Arc<dyn Store>,
+    catalog: Arc<CatalogCache>,
+    relay: Relay,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    park_for: Duration,
+    republish_after: Duration,
+}
+
+impl Booker {
+    /// What recording needs.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        catalog: Arc<CatalogCache>,
+        relay: Relay,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        settings: &crate::config::Settings,
+    ) -> Self {
+        let (park_for, republish_after) = (settings.intake.park_for, settings.delivery.republish_after);
+        Self { store, catalog, relay, clock, metrics, park_for, republish_after }
+    }
+
+    /// Judges again what is parked under these keys.
+    ///
+    /// # Errors
+    /// [`StoreError`] as the transaction met it, after the tries that make sense.
+    pub async fn apply_parked(&self, wait_keys: &[String]) -> Result<Recorded, StoreError> {
+        self.tried(&[], wait_keys).await
+    }
+
+    /// One transaction, tried again where trying again can help. Deliveries that it made are hinted at.
+    async fn tried(&self, arrivals: &[Arrival], wait_keys: &[String]) -> Result<Recorded, StoreError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let catalog = self.catalog.current();
+            let terms = RecordTerms {
+                now: self.clock.now(),
+                park_for: self.park_for,
+                republish_after: self.republish_after,
+                room: self.relay.room(),
+            };
+            let done = if wait_keys.is_empty() {
+                self.store.record_batch(arrivals, &catalog, terms).await
+            } else {
+                self.store.apply_parked(wait_keys, &catalog, terms).await
+            };
+            match done {
+                Ok(mut recorded) => {
+                    self.relay.announce(std::mem::take(&mut recorded.hints));
+                    if recorded.deferred > 0 {
+                        self.relay.wake();
+                    }
+                    self.count(&recorded);
+                    return Ok(recorded);
+                }
+                Err(StoreError::StaleConfiguration) if tries < MOST_TRIES => {
+                    self.catalog.refresh().await?;
+                }
+                Err(StoreError::Collision(_)) if tries < MOST_TRIES => {
+                    tokio::time::sleep(Duration::from_millis(rand::random_range(1..=10))).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn count(&self, recorded: &Recorded) {
+        for outcome in recorded.outcomes.iter().chain(&recorded.unparked) {
+            self.metrics.receipt(outcome.verdict.as_str());
+        }
+    }
+
+    /// Records a batch; an answer to each, in order.
+    async fn record(&self, arrivals: Vec<Arrival>) -> Vec<Result<Outcome, Unavailable>> {
+        self.metrics.recorder_batch_size.observe(f64::from(u32::try_from(arrivals.len()).unwrap_or(u32::MAX)));
+        let timer = self.metrics.recorder_seconds.start_timer();
+        let answers = self.record_or_halve(&arrivals).await;
+        timer.observe_duration();
+        answers
+    }
+
+    /// Boxed, because it calls itself.
+    fn record_or_halve<'a>(
+        &'a self,
+        arrivals: &'a [Arrival],
+    ) -> Pin<Box<dyn Future<Output = Vec<Result<Outcome, Unavailable>>> + Send + 'a>> {
+        Box::pin(async move {
+            match self.tried(arrivals, &[]).await {
+                Ok(recorded) => recorded.outcomes.into_iter().map(Ok).collect(),
+                // Only what depends on the rows is worth halving.
+                Err(StoreError::Refused(_) | StoreError::Exists | StoreError::Corrupt(_)) if arrivals.len() > 1 => {
+                    let (first, second) = arrivals.split_at(arrivals.len() / 2);
+                    let mut answers = self.record_or_halve(first).await;
+                    answers.extend(self.record_or_halve(second).await);
+                    answers
+                }
+                Err(error) => {
+                    tracing::error!(arrivals = arrivals.len(), %error, cause = ?std::error::Error::source(&error),
+                        "postbacks could not be recorded; their senders are told to come again");
+                    vec![Err(COME_AGAIN); arrivals.len()]
+                }
+            }
+        })
+    }
+}
+
+impl Recorder {
+    /// A recorder and the loop that serves it.
+    #[must_use]
+    pub fn new(booker: Booker, settings: &Intake) -> (Self, RecorderLoop) {
+        let (sender, serving) = batcher(Bounds::new(settings.buffer, settings.batch));
+        let recorder = Self { arrivals: sender, metrics: Arc::clone(&booker.metrics) };
+        (recorder, RecorderLoop { arrivals: serving, booker })
+    }
+
+    /// Records an arrival and answers what became of it, once that is durable.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the buffer is full, the database is away or the answer is not known in time.
+    pub async fn record(&self, arrival: Arrival) -> Result<Outcome, Unavailable> {
+        let answer = self.arrivals.try_submit(arrival).map_err(|_| {
+            self.metrics.shed.inc();
+            COME_AGAIN
+        })?;
+        // Giving up waiting does not take the arrival back: a retry is then a duplicate.
+        let answered = tokio::time::timeout(ANSWER_WITHIN, answer).await;
+        answered.map_err(|_| COME_AGAIN)?.map_err(|_| COME_AGAIN)?
+    }
+}
+
+impl RecorderLoop {
+    /// Records batch after batch until told to stop; what was taken in is finished.
+    pub async fn run(self, drained: tokio_util::sync::CancellationToken) {
+        let booker = self.booker;
+        let handle = move |arrivals| {
+            let booker = booker.clone();
+            async move { booker.record(arrivals).await }
+        };
+        self.arrivals.run(drained, handle).await;
+    }
+}
