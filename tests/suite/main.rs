@@ -13,4 +13,5 @@ mod config;
 mod delivery;
 mod queue;
 mod sender;
+mod store;
 mod support;

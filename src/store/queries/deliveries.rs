@@ -104,16 +104,9 @@ impl Deliveries for Engine {
     ) -> Result<Vec<Hint>, StoreError> {
         let mut transaction = self.begin().await?;
         let endpoints = due_endpoints(&mut transaction, now, skip).await?;
-        let rows = Rows::of(&endpoints)
-            .col("endpoint", |id| *id)
-            .col("now_at", move |_| now)
-            .col("most", move |_| per_endpoint);
-        let found = dialect::fetch_rows(&mut transaction, dialect::TAKE_DUE, rows).await?;
-        let mut due = found
-            .iter()
-            .map(|row| Ok((hint(row)?, row.try_get::<i32, _>("republished")?)))
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let found = dialect::take_due(&mut transaction, &endpoints, now, per_endpoint).await?;
+        let mut due = fairly(&found)?;
+        due.truncate(usize::try_from(limit).unwrap_or(0));
         due.sort_by_key(|(hint, _)| hint.delivery_id);
         let again = move |times: i32| now.plus(republish_after.saturating_mul(1 << times.clamp(0, MOST_DOUBLINGS)));
         let rows =
@@ -203,8 +196,9 @@ impl Deliveries for Engine {
     }
 
     async fn backlog(&self, first_due_before: Timestamp) -> Result<Backlog, StoreError> {
-        let select = "SELECT count(CASE WHEN first_due_at < $1 THEN 1 END) AS waiting, min(first_due_at) AS oldest \
-             FROM deliveries WHERE state = 'pending'";
+        // What is due for an inactive endpoint is held, not late.
+        let select = "SELECT count(CASE WHEN d.first_due_at < $1 THEN 1 END) AS waiting, min(d.first_due_at) AS oldest \
+             FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id WHERE d.state = 'pending' AND e.status = 'active'";
         let row = sqlx::query(select).bind(first_due_before).fetch_one(&self.reader).await?;
         Ok(Backlog { waiting: row.try_get("waiting")?, oldest_first_due_at: row.try_get("oldest")? })
     }
@@ -400,14 +394,36 @@ fn deliveries(rows: &[DbRow]) -> Result<HashSet<DeliveryId>, StoreError> {
     rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }
 
-/// The endpoints that have something due, less those in `skip`.
+/// Due rows in turns: the first of each endpoint, then the second of each; in a turn the longest waiting first. So
+/// whatever the limit cuts off, no endpoint is passed over for ever.
+fn fairly(rows: &[DbRow]) -> Result<Vec<(Hint, i32)>, StoreError> {
+    let mut due = rows
+        .iter()
+        .map(|row| Ok((row.try_get::<Timestamp, _>("next_attempt_at")?, hint(row)?, row.try_get("republished")?)))
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    due.sort_by_key(|(at, hint, _)| (*at, hint.delivery_id));
+    let mut turns: HashMap<EndpointId, usize> = HashMap::new();
+    let mut placed: Vec<(usize, (Hint, i32))> = due
+        .into_iter()
+        .map(|(_, hint, republished)| {
+            let turn = turns.entry(hint.endpoint_id).or_default();
+            *turn += 1;
+            (*turn, (hint, republished))
+        })
+        .collect();
+    placed.sort_by_key(|(turn, _)| *turn);
+    Ok(placed.into_iter().map(|(_, due)| due).collect())
+}
+
+/// The active endpoints that have something due, less those in `skip`. What is due for an inactive one is held.
 async fn due_endpoints(
     connection: &mut DbConnection,
     now: Timestamp,
     skip: &[EndpointId],
 ) -> Result<Vec<EndpointId>, StoreError> {
-    let select = "SELECT e.id FROM endpoints e WHERE EXISTS (SELECT 1 FROM deliveries d WHERE d.endpoint_id = e.id \
-         AND d.state = 'pending' AND d.republish_at <= $1 AND d.lease_id IS NULL)";
+    let select = "SELECT e.id FROM endpoints e WHERE e.status = 'active' AND EXISTS (SELECT 1 FROM deliveries d \
+         WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.next_attempt_at <= $1 AND d.republish_at <= $1 \
+         AND d.lease_id IS NULL)";
     let rows = sqlx::query(select).bind(now).fetch_all(connection).await?;
     let ids = rows.iter().map(|row| Ok(row.try_get("id")?)).collect::<Result<Vec<EndpointId>, StoreError>>()?;
     Ok(ids.into_iter().filter(|id| !skip.contains(id)).collect())
