@@ -10,6 +10,7 @@
 
 mod borders;
 mod config;
+mod crash;
 mod delivery;
 mod queue;
 mod sender;

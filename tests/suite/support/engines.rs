@@ -156,7 +156,7 @@ impl Drop for Database {
 }
 
 /// On a thread of its own: a test's runtime may be ending.
-fn drop_database(name: String) {
+pub fn drop_database(name: String) {
     let dropping = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
