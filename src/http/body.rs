@@ -115,7 +115,8 @@ fn refusal(error: &serde_path_to_error::Error<serde_json::Error>) -> Rejection {
     if let Some(name) = quoted("duplicate field `") {
         return Rejection::of_field(Code::DuplicateParameter, &plain(&format!("{parent}{name}")));
     }
-    let refused = Rejection::of_field(Code::Validation, &plain(&path));
+    let of_all = Rejection::new(Code::Validation);
+    let refused = if path == "." { of_all } else { Rejection::of_field(Code::Validation, &plain(&path)) };
     Rejection { detail: Some(expectation(&message).into()), ..refused }
 }
 

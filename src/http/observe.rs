@@ -88,7 +88,7 @@ fn is_token(text: &str) -> bool {
 /// The middleware around the whole application.
 ///
 /// # Errors
-/// None: every error leaves as a response.
+/// None of ours: handlers' errors are responses by the time they come here.
 pub async fn observe(
     state: web::Data<Context>,
     request: ServiceRequest,
@@ -99,13 +99,7 @@ pub async fn observe(
     request.extensions_mut().insert(facts.clone());
     let answered = match judge_head(&request) {
         Err(problem) => request.into_response(problem.respond(&facts.0.shown)),
-        Ok(()) => {
-            let http_request = request.request().clone();
-            match next.call(request).await {
-                Ok(response) => shaped(response.map_into_boxed_body(), &facts),
-                Err(error) => shaped(ServiceResponse::from_err(error, http_request), &facts),
-            }
-        }
+        Ok(()) => shaped(next.call(request).await?.map_into_boxed_body(), &facts),
     };
     let answered = with_headers(answered, &facts);
     report(&answered, &facts, &state, begun);

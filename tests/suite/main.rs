@@ -10,6 +10,8 @@
 
 mod borders;
 mod config;
+mod http;
+mod openapi;
 mod queue;
 mod sender;
 mod support;
