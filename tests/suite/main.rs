@@ -12,4 +12,5 @@ mod borders;
 mod config;
 mod queue;
 mod sender;
+mod store;
 mod support;

@@ -1,6 +1,8 @@
 //! What several subjects' tests need.
 
+pub mod engines;
 pub mod proxy;
+pub mod world;
 
 use std::time::Duration;
 
