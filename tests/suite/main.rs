@@ -10,6 +10,7 @@
 
 mod borders;
 mod config;
+mod delivery;
 mod queue;
 mod sender;
 mod store;
