@@ -10,8 +10,10 @@
 
 mod borders;
 mod config;
+mod delivery;
 mod http;
 mod openapi;
 mod queue;
 mod sender;
+mod store;
 mod support;
