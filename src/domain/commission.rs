@@ -58,7 +58,7 @@ pub struct Commission {
 /// How an amount came about: enough to compute it again by hand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// The model of the terms, such as `fixed`.
+    /// The model of the terms, such as `fixed`; `payout_override` where the sender said what is paid.
     pub model: String,
     /// The plan version applied.
     pub plan_version_id: PlanVersionId,
@@ -109,6 +109,25 @@ pub fn compute(version: &PlanVersion, goal: &str) -> Result<Result<Explanation, 
         rounding: *rounding,
         result: result.amount,
     }))
+}
+
+/// The commission where a permitted sender says what is paid instead of the plan (DOMAIN 2.1). `payout` has the
+/// conversion's currency; it is rounded as the plan rounds.
+///
+/// # Errors
+/// [`MoneyError`] where the result does not fit an amount.
+pub fn overridden(version: &PlanVersion, goal: &str, payout: Money) -> Result<Explanation, MoneyError> {
+    let Terms::Fixed { rounding, .. } = &version.terms;
+    let result = Money::rounded(payout.amount.decimal(), payout.currency, *rounding)?;
+    Ok(Explanation {
+        model: "payout_override".to_owned(),
+        plan_version_id: version.id,
+        goal: goal.to_owned(),
+        rate: payout.amount,
+        currency: payout.currency,
+        rounding: *rounding,
+        result: result.amount,
+    })
 }
 
 #[cfg(test)]

@@ -98,7 +98,10 @@ pub enum NamedBy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Nothing: same content, or seen before.
-    None,
+    None {
+        /// The hashes by which a later copy is recognised.
+        remember: Vec<ContentHash>,
+    },
     /// Nothing: it contradicts the conversion, and the first stands.
     Refused(Code),
     /// A new revision.
@@ -114,9 +117,6 @@ pub enum Change {
 /// the hashes and books the revision.
 #[must_use]
 pub fn judge(conversion: &Conversion, goal: &str, sent: &Postback, named_by: NamedBy) -> Change {
-    if conversion.seen.contains(&sent.sent_hash()) {
-        return Change::None;
-    }
     match named_by {
         NamedBy::Event => judge_same_event(conversion, goal, sent),
         NamedBy::Once => judge_other_event(conversion, sent),
@@ -125,8 +125,10 @@ pub fn judge(conversion: &Conversion, goal: &str, sent: &Postback, named_by: Nam
 
 fn judge_same_event(conversion: &Conversion, goal: &str, sent: &Postback) -> Change {
     let content = merged(&conversion.content, sent);
-    if conversion.seen.contains(&content.sent_hash()) || is_older(&conversion.content, sent) {
-        return Change::None;
+    let hashes = [sent.sent_hash(), content.sent_hash()];
+    let stale = hashes.iter().any(|hash| conversion.seen.contains(hash)) || is_older(&conversion.content, sent);
+    if stale || repeats(conversion, goal, sent) {
+        return Change::None { remember: hashes.to_vec() };
     }
     if contradicts(conversion, goal, sent) {
         return Change::Refused(Code::ConflictingRevision);
@@ -140,9 +142,10 @@ fn judge_same_event(conversion: &Conversion, goal: &str, sent: &Postback) -> Cha
 /// Another event id for a goal that counts once: a refusal or reversal is meant for the conversion, all else
 /// is a duplicate. The conversion keeps its event id.
 fn judge_other_event(conversion: &Conversion, sent: &Postback) -> Change {
+    let duplicate = Change::None { remember: vec![sent.sent_hash()] };
     let undoes = matches!(sent.status, Some(ConversionStatus::Reversed | ConversionStatus::Rejected));
-    if !undoes {
-        return Change::None;
+    if !undoes || conversion.seen.contains(&sent.sent_hash()) || sent_status(conversion, sent) == conversion.status {
+        return duplicate;
     }
     let mut content = conversion.content.clone();
     content.status = sent.status;
@@ -150,7 +153,7 @@ fn judge_other_event(conversion: &Conversion, sent: &Postback) -> Change {
         content.reason.clone_from(&sent.reason);
     }
     if conversion.seen.contains(&content.sent_hash()) {
-        return Change::None;
+        return duplicate;
     }
     match after(conversion.status, sent.status) {
         Some(status) => Change::Revision { content: Box::new(content), status },
@@ -159,19 +162,47 @@ fn judge_other_event(conversion: &Conversion, sent: &Postback) -> Change {
 }
 
 /// The status after `sent`, or `None` where DOMAIN 2.4 has no such transition. A sender's `rejected` for an
-/// approved conversion means `reversed`. What is rejected or reversed stays as it is.
+/// approved conversion means `reversed`, and its `reversed` before approval means `rejected`: else a refund that
+/// overtook the approval of its sale would be refused, and the approval booked. What is rejected or reversed
+/// stays as it is.
 #[must_use]
 pub fn after(current: ConversionStatus, sent: Option<ConversionStatus>) -> Option<ConversionStatus> {
     use ConversionStatus::{Approved, Hold, Pending, Rejected, Reversed};
     match (current, sent.unwrap_or(current)) {
         (Rejected | Reversed, _) => None,
         (Approved, Rejected | Reversed) => Some(Reversed),
-        (Approved, Approved) | (Hold, Approved) | (Pending, Approved) => Some(Approved),
-        (Pending, Hold) | (Hold, Hold) => Some(Hold),
-        (Pending | Hold, Rejected) => Some(Rejected),
+        (Pending | Hold, Rejected | Reversed) => Some(Rejected),
+        (Pending | Hold | Approved, Approved) => Some(Approved),
+        (Pending | Hold, Hold) => Some(Hold),
         (Pending, Pending) => Some(Pending),
-        (Approved | Hold, Pending) | (Approved, Hold) | (Pending | Hold, Reversed) => None,
+        (Approved, Pending | Hold) | (Hold, Pending) => None,
     }
+}
+
+/// The status that `sent` means for `conversion`: of a conversion that is over, `rejected` and `reversed` both say so.
+fn sent_status(conversion: &Conversion, sent: &Postback) -> ConversionStatus {
+    use ConversionStatus::{Rejected, Reversed};
+    match (conversion.status, sent.status) {
+        (over @ (Rejected | Reversed), Some(Rejected | Reversed)) => over,
+        (current, sent) => sent.unwrap_or(current),
+    }
+}
+
+/// Whether every field that was sent says what is so already, be it by default: status, goal, currency and time of
+/// the conversion itself count, not only what was sent for it.
+fn repeats(conversion: &Conversion, goal: &str, sent: &Postback) -> bool {
+    if sent.goal.as_ref().is_some_and(|name| name.as_str() != goal) {
+        return false;
+    }
+    let known = Postback {
+        status: Some(conversion.status),
+        goal: sent.goal.clone(),
+        currency: Some(conversion.currency),
+        occurred_at: Some(conversion.occurred_at),
+        ..conversion.content.clone()
+    };
+    let sent = Postback { status: Some(sent_status(conversion, sent)), ..sent.clone() };
+    merged(&known, &sent) == known
 }
 
 /// Whether `sent` names another click, goal or currency than the conversion has.
@@ -215,3 +246,6 @@ fn merged(known: &Postback, sent: &Postback) -> Postback {
         subs,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,9 +28,12 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 /// How long a sender waits when nothing could be stored and nobody said how long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A refusal on its way to the caller.
+/// A refusal on its way to the caller. Boxed, because every handler may return one and few do.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Clone, Debug)]
+struct Parts {
     rejection: Rejection,
     receipt_id: Option<ReceiptId>,
     conversion_id: Option<ConversionId>,
@@ -61,31 +64,32 @@ impl Problem {
     /// The same with a sentence about this case, which must not repeat the input.
     #[must_use]
     pub fn saying(mut self, detail: &'static str) -> Self {
-        self.rejection = self.rejection.because(detail);
+        self.0.rejection = self.0.rejection.because(detail);
         self
     }
 
     /// Another method than those that `allow` lists.
     #[must_use]
     pub fn bad_method(allow: String) -> Self {
-        Self { allow: Some(allow), ..Self::of(Code::BadMethod) }
+        let mut problem = Self::of(Code::BadMethod);
+        problem.0.allow = Some(allow);
+        problem
     }
 
     /// What a stored receipt was rejected for.
     #[must_use]
     pub fn of_outcome(outcome: &Outcome, code: Code) -> Self {
         let rejection = outcome.rejection.clone().unwrap_or_else(|| code.into());
-        Self {
-            receipt_id: Some(outcome.receipt_id),
-            conversion_id: outcome.conversion_id,
-            ..Self::from(Rejection { code, ..rejection })
-        }
+        let mut problem = Self::from(Rejection { code, ..rejection });
+        problem.0.receipt_id = Some(outcome.receipt_id);
+        problem.0.conversion_id = outcome.conversion_id;
+        problem
     }
 
     /// The code.
     #[must_use]
     pub const fn code(&self) -> Code {
-        self.rejection.code
+        self.0.rejection.code
     }
 
     /// The whole answer, for the request with this id.
@@ -95,27 +99,27 @@ impl Problem {
         if let Some(wait) = self.retry_after() {
             response.insert_header((header::RETRY_AFTER, seconds(wait)));
         }
-        if let Some(per_minute) = self.per_minute {
+        if let Some(per_minute) = self.0.per_minute {
             response.insert_header(("RateLimit-Policy", format!("\"key\";q={per_minute};w=60")));
-            let wait = seconds(self.retry_after.unwrap_or(RETRY_AFTER));
+            let wait = seconds(self.0.retry_after.unwrap_or(RETRY_AFTER));
             response.insert_header(("RateLimit", format!("\"key\";r=0;t={wait}")));
         }
         if self.code() == Code::Unauthenticated {
             response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
-        if let Some(allow) = &self.allow {
+        if let Some(allow) = &self.0.allow {
             response.insert_header((header::ALLOW, allow.as_str()));
         }
         response.content_type(MEDIA_TYPE).json(self.document(request_id))
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        self.retry_after.or_else(|| (self.code() == Code::Unavailable).then_some(RETRY_AFTER))
+        self.0.retry_after.or_else(|| (self.code() == Code::Unavailable).then_some(RETRY_AFTER))
     }
 
     fn document(&self, request_id: &str) -> ProblemDocument {
         let code = self.code();
-        let detail = self.rejection.detail.clone();
+        let detail = self.0.rejection.detail.clone();
         ProblemDocument {
             r#type: format!("/docs/problems#{code}"),
             title: title(code),
@@ -123,11 +127,11 @@ impl Problem {
             code: code.as_str(),
             fix: detail.is_some().then_some(code.sentence()),
             detail: detail.unwrap_or(Cow::Borrowed(code.sentence())),
-            field: self.rejection.field.clone(),
+            field: self.0.rejection.field.clone(),
             request_id: request_id.to_owned(),
-            verdict: self.receipt_id.map(|_| Verdict::Rejected(code).as_str()),
-            receipt_id: self.receipt_id,
-            conversion_id: self.conversion_id,
+            verdict: self.0.receipt_id.map(|_| Verdict::Rejected(code).as_str()),
+            receipt_id: self.0.receipt_id,
+            conversion_id: self.0.conversion_id,
         }
     }
 }
@@ -201,7 +205,7 @@ impl IntoResponses for Problems {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.rejection, f)
+        fmt::Display::fmt(&self.0.rejection, f)
     }
 }
 
@@ -213,23 +217,25 @@ impl ResponseError for Problem {
 
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
-        Self { rejection, receipt_id: None, conversion_id: None, retry_after: None, per_minute: None, allow: None }
+        let (receipt_id, conversion_id, retry_after, per_minute, allow) = (None, None, None, None, None);
+        Self(Box::new(Parts { rejection, receipt_id, conversion_id, retry_after, per_minute, allow }))
     }
 }
 
 impl From<Unavailable> for Problem {
     fn from(unavailable: Unavailable) -> Self {
-        Self { retry_after: Some(unavailable.retry_after), ..Self::of(Code::Unavailable) }
+        let mut problem = Self::of(Code::Unavailable);
+        problem.0.retry_after = Some(unavailable.retry_after);
+        problem
     }
 }
 
 impl From<Exceeded> for Problem {
     fn from(exceeded: Exceeded) -> Self {
-        Self {
-            retry_after: Some(exceeded.retry_after),
-            per_minute: Some(exceeded.per_minute),
-            ..Self::of(Code::RateLimited)
-        }
+        let mut problem = Self::of(Code::RateLimited);
+        problem.0.retry_after = Some(exceeded.retry_after);
+        problem.0.per_minute = Some(exceeded.per_minute);
+        problem
     }
 }
 

@@ -15,6 +15,8 @@ use governor::{Quota, RateLimiter};
 
 use crate::domain::ids::KeyId;
 
+/// A key's rate and the counter for it.
+type Counter<C> = (NonZeroU32, Arc<Limiter<C>>);
 type Limiter<C> = RateLimiter<NotKeyed, InMemoryState, C, StateInformationMiddleware>;
 
 /// What is left of a key's minute after this use.
@@ -40,7 +42,7 @@ pub struct Exceeded {
 #[derive(Debug)]
 pub struct Rates<C: Clock = DefaultClock> {
     clock: C,
-    by_key: Mutex<HashMap<KeyId, (NonZeroU32, Arc<Limiter<C>>)>>,
+    by_key: Mutex<HashMap<KeyId, Counter<C>>>,
 }
 
 impl Rates {

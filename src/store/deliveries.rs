@@ -88,9 +88,9 @@ pub enum Replay {
 /// How long the waiting line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backlog {
-    /// Deliveries neither delivered nor dead whose first due time is before the asked one.
+    /// Deliveries neither delivered nor dead nor held whose first due time is before the asked one.
     pub waiting: i64,
-    /// The first due time of the oldest of all that are neither delivered nor dead.
+    /// The first due time of the oldest of all that are neither delivered nor dead nor held.
     pub oldest_first_due_at: Option<Timestamp>,
 }
 
@@ -135,8 +135,8 @@ pub trait Deliveries: Send + Sync {
     /// [`StoreError::Unavailable`], [`StoreError::Collision`]: nothing was written.
     async fn finish(&self, finished: &[Finished], republish_after: Duration) -> Result<Vec<Settled>, StoreError>;
 
-    /// Takes deliveries that are past their `republish_at` and under no lease: at most `per_endpoint` of each
-    /// endpoint, none of those in `skip`, `limit` in all. Each comes up again after `republish_after`, and after
+    /// Takes deliveries that are due, past their `republish_at` and under no lease: at most `per_endpoint` of each
+    /// active endpoint, none of those in `skip`, `limit` in all, in turns. Each comes up again after `republish_after`, and after
     /// twice that the next time, up to 32 times.
     ///
     /// # Errors

@@ -10,6 +10,8 @@
 
 mod borders;
 mod config;
+mod delivery;
 mod queue;
 mod sender;
+mod store;
 mod support;

@@ -10,7 +10,9 @@ use tokio::sync::Mutex;
 
 use super::super::rows::{Column, Rows};
 use super::super::{StoreError, StoreSettings, migrations};
+use crate::domain::ids::EndpointId;
 use crate::domain::secret::MasterKey;
+use crate::domain::time::Timestamp;
 
 /// The database that the queries beside this are compiled for.
 pub type Db = Postgres;
@@ -23,11 +25,6 @@ pub type DbConnection = PgConnection;
 pub const FOR_UPDATE: &str = "FOR UPDATE";
 /// Appended to a SELECT that takes work which others may be taking too.
 pub const SKIP_LOCKED: &str = "FOR UPDATE SKIP LOCKED";
-/// The due deliveries of some endpoints, oldest first, at most `most` of each; no lease is on them and nobody else is
-/// taking them. One short index scan for each endpoint, so that a long backlog of one costs the others nothing.
-pub const TAKE_DUE: &str = "SELECT d.id, d.endpoint_id, d.epoch, d.attempt, d.republished FROM {rows} CROSS JOIN LATERAL \
-     (SELECT * FROM deliveries WHERE endpoint_id = v.endpoint AND state = 'pending' AND republish_at <= v.now_at \
-     AND lease_id IS NULL ORDER BY next_attempt_at LIMIT v.most FOR UPDATE SKIP LOCKED) d";
 
 /// The number of the session lock that says "one process, no broker": "postback" in ASCII.
 const ALONE_LOCK: i64 = 0x706f_7374_6261_636b;
@@ -86,7 +83,7 @@ impl Engine {
     pub(super) async fn measure_offset_micros(&self) -> Result<i64, StoreError> {
         let before = crate::clock::Clock::system().now();
         let row = sqlx::query("SELECT clock_timestamp() AS at").fetch_one(&self.reader).await?;
-        let there: crate::domain::time::Timestamp = row.try_get("at")?;
+        let there: Timestamp = row.try_get("at")?;
         let after = crate::clock::Clock::system().now();
         let middle = before.micros().midpoint(after.micros());
         Ok(there.micros().saturating_sub(middle))
@@ -133,6 +130,24 @@ pub async fn fetch_rows<T>(
         return Ok(Vec::new());
     }
     bind(statement, rows).fetch_all(connection).await
+}
+
+/// The due deliveries of these endpoints, the longest waiting first, at most `most` of each; no lease is on them and
+/// nobody else is taking them. One short index scan for each endpoint, so that a long backlog of one costs the others
+/// nothing.
+pub async fn take_due(
+    connection: &mut DbConnection,
+    endpoints: &[EndpointId],
+    now: Timestamp,
+    most: i64,
+) -> Result<Vec<DbRow>, sqlx::Error> {
+    let select = "SELECT d.* FROM {rows} CROSS JOIN LATERAL \
+         (SELECT id, endpoint_id, epoch, attempt, next_attempt_at, republished FROM deliveries \
+         WHERE endpoint_id = v.endpoint AND state = 'pending' AND next_attempt_at <= v.now_at \
+         AND republish_at <= v.now_at AND lease_id IS NULL \
+         ORDER BY next_attempt_at LIMIT v.most FOR UPDATE SKIP LOCKED) d";
+    let rows = Rows::of(endpoints).col("endpoint", |id| *id).col("now_at", move |_| now).col("most", move |_| most);
+    fetch_rows(connection, select, rows).await
 }
 
 /// Binds one array for each column. Only column names and types are written into the statement, never a value.

@@ -70,7 +70,7 @@ impl Deliveries for Engine {
         let hints = sorted(hints);
         let rows = hint_rows(&hints).col("at", move |_| republish_at);
         let update = "UPDATE deliveries AS t SET republish_at = v.at FROM {rows} WHERE t.id = v.delivery \
-             AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = 'pending' AND t.lease_id IS NULL";
+             AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = v.standing AND t.lease_id IS NULL";
         dialect::execute_rows(&mut transaction, update, rows).await?;
         Ok(transaction.commit().await?)
     }
@@ -104,16 +104,9 @@ impl Deliveries for Engine {
     ) -> Result<Vec<Hint>, StoreError> {
         let mut transaction = self.begin().await?;
         let endpoints = due_endpoints(&mut transaction, now, skip).await?;
-        let rows = Rows::of(&endpoints)
-            .col("endpoint", |id| *id)
-            .col("now_at", move |_| now)
-            .col("most", move |_| per_endpoint);
-        let found = dialect::fetch_rows(&mut transaction, dialect::TAKE_DUE, rows).await?;
-        let mut due = found
-            .iter()
-            .map(|row| Ok((hint(row)?, row.try_get::<i32, _>("republished")?)))
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let found = dialect::take_due(&mut transaction, &endpoints, now, per_endpoint).await?;
+        let mut due = fairly(&found)?;
+        due.truncate(usize::try_from(limit).unwrap_or(0));
         due.sort_by_key(|(hint, _)| hint.delivery_id);
         let again = move |times: i32| now.plus(republish_after.saturating_mul(1 << times.clamp(0, MOST_DOUBLINGS)));
         let rows =
@@ -144,6 +137,7 @@ impl Deliveries for Engine {
         let rows = Rows::of(&expired)
             .col("delivery", |(id, ..)| *id)
             .col("lease", |(_, lease, _)| *lease)
+            .col("standing", |_| PENDING)
             .col("new_state", |(.., after)| after.state)
             .col("new_failures", |(.., after)| after.failures)
             .col("new_unknowns", |(.., after)| after.unknowns)
@@ -203,8 +197,9 @@ impl Deliveries for Engine {
     }
 
     async fn backlog(&self, first_due_before: Timestamp) -> Result<Backlog, StoreError> {
-        let select = "SELECT count(CASE WHEN first_due_at < $1 THEN 1 END) AS waiting, min(first_due_at) AS oldest \
-             FROM deliveries WHERE state = 'pending'";
+        // What is due for an inactive endpoint is held, not late.
+        let select = "SELECT count(CASE WHEN d.first_due_at < $1 THEN 1 END) AS waiting, min(d.first_due_at) AS oldest \
+             FROM deliveries d JOIN endpoints e ON e.id = d.endpoint_id WHERE d.state = 'pending' AND e.status = 'active'";
         let row = sqlx::query(select).bind(first_due_before).fetch_one(&self.reader).await?;
         Ok(Backlog { waiting: row.try_get("waiting")?, oldest_first_due_at: row.try_get("oldest")? })
     }
@@ -215,11 +210,16 @@ impl Deliveries for Engine {
     }
 }
 
+/// The state that these changes expect. It is bound with the rows and not written into the statement: a literal would let
+/// PostgreSQL, before it has statistics, walk a partial index of all pending rows for each batch instead of looking
+/// up the few that are named (measured: 90 ms instead of 1 ms a claim, with 4 000 pending).
+const PENDING: &str = "pending";
+
 /// Ends a lease with what follows; only while that lease is the row's.
 const SETTLE: &str = "UPDATE deliveries AS t SET state = v.new_state, failures = v.new_failures, \
      unknowns = v.new_unknowns, next_attempt_at = COALESCE(v.due, t.next_attempt_at), republish_at = v.again, \
      republished = 0, settled_at = v.settled, dead_reason = v.reason, lease_id = NULL, lease_until = NULL \
-     FROM {rows} WHERE t.id = v.delivery AND t.lease_id = v.lease AND t.state = 'pending' RETURNING id";
+     FROM {rows} WHERE t.id = v.delivery AND t.lease_id = v.lease AND t.state = v.standing RETURNING id";
 
 /// Hints in the order in which rows are locked.
 fn sorted(hints: &[Hint]) -> Vec<Hint> {
@@ -233,6 +233,7 @@ fn hint_rows(hints: &[Hint]) -> Rows<'_, Hint> {
         .col("delivery", |hint| hint.delivery_id)
         .col("for_epoch", |hint| hint.epoch)
         .col("for_attempt", |hint| hint.attempt)
+        .col("standing", |_| PENDING)
 }
 
 fn hint(row: &DbRow) -> Result<Hint, StoreError> {
@@ -266,13 +267,14 @@ async fn claim_rows(
         .col("delivery", |claim| claim.hint.delivery_id)
         .col("for_epoch", |claim| claim.hint.epoch)
         .col("for_attempt", |claim| claim.hint.attempt)
+        .col("standing", |_| PENDING)
         .col("lease", |claim| claim.lease_id)
         .col("claimed_at", move |_| now)
         .col("due_by", move |_| due_by)
         .col("lease_end", move |_| lease_until);
     let update = "UPDATE deliveries AS t SET attempt = t.attempt + 1, lease_id = v.lease, lease_until = v.lease_end, \
          republish_at = v.lease_end, first_attempt_at = COALESCE(t.first_attempt_at, v.claimed_at) FROM {rows} \
-         WHERE t.id = v.delivery AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = 'pending' \
+         WHERE t.id = v.delivery AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = v.standing \
          AND t.lease_id IS NULL AND t.next_attempt_at <= v.due_by \
          RETURNING id, event_id, endpoint_id, epoch, attempt, failures, unknowns, first_attempt_at, lease_id";
     let found = dialect::fetch_rows(connection, update, rows).await?;
@@ -329,7 +331,7 @@ fn claimed_row(row: &DbRow, events: &Messages, now: Timestamp) -> Result<Claimed
 async fn come_up_when_due(connection: &mut DbConnection, hints: &[Hint]) -> Result<u64, StoreError> {
     let hints = sorted(hints);
     let update = "UPDATE deliveries AS t SET republish_at = t.next_attempt_at FROM {rows} WHERE t.id = v.delivery \
-         AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = 'pending' AND t.lease_id IS NULL";
+         AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = v.standing AND t.lease_id IS NULL";
     Ok(dialect::execute_rows(connection, update, hint_rows(&hints)).await?)
 }
 
@@ -374,6 +376,7 @@ async fn write_states(
     let rows = Rows::of(&ended)
         .col("delivery", |(finished, _)| finished.claimed.delivery_id)
         .col("lease", |(finished, _)| finished.claimed.lease_id)
+        .col("standing", |_| PENDING)
         .col("new_state", |(_, after)| after.state)
         .col("new_failures", |(_, after)| after.failures)
         .col("new_unknowns", |(_, after)| after.unknowns)
@@ -400,14 +403,36 @@ fn deliveries(rows: &[DbRow]) -> Result<HashSet<DeliveryId>, StoreError> {
     rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }
 
-/// The endpoints that have something due, less those in `skip`.
+/// Due rows in turns: the first of each endpoint, then the second of each; in a turn the longest waiting first. So
+/// whatever the limit cuts off, no endpoint is passed over for ever.
+fn fairly(rows: &[DbRow]) -> Result<Vec<(Hint, i32)>, StoreError> {
+    let mut due = rows
+        .iter()
+        .map(|row| Ok((row.try_get::<Timestamp, _>("next_attempt_at")?, hint(row)?, row.try_get("republished")?)))
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    due.sort_by_key(|(at, hint, _)| (*at, hint.delivery_id));
+    let mut turns: HashMap<EndpointId, usize> = HashMap::new();
+    let mut placed: Vec<(usize, (Hint, i32))> = due
+        .into_iter()
+        .map(|(_, hint, republished)| {
+            let turn = turns.entry(hint.endpoint_id).or_default();
+            *turn += 1;
+            (*turn, (hint, republished))
+        })
+        .collect();
+    placed.sort_by_key(|(turn, _)| *turn);
+    Ok(placed.into_iter().map(|(_, due)| due).collect())
+}
+
+/// The active endpoints that have something due, less those in `skip`. What is due for an inactive one is held.
 async fn due_endpoints(
     connection: &mut DbConnection,
     now: Timestamp,
     skip: &[EndpointId],
 ) -> Result<Vec<EndpointId>, StoreError> {
-    let select = "SELECT e.id FROM endpoints e WHERE EXISTS (SELECT 1 FROM deliveries d WHERE d.endpoint_id = e.id \
-         AND d.state = 'pending' AND d.republish_at <= $1 AND d.lease_id IS NULL)";
+    let select = "SELECT e.id FROM endpoints e WHERE e.status = 'active' AND EXISTS (SELECT 1 FROM deliveries d \
+         WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.next_attempt_at <= $1 AND d.republish_at <= $1 \
+         AND d.lease_id IS NULL)";
     let rows = sqlx::query(select).bind(now).fetch_all(connection).await?;
     let ids = rows.iter().map(|row| Ok(row.try_get("id")?)).collect::<Result<Vec<EndpointId>, StoreError>>()?;
     Ok(ids.into_iter().filter(|id| !skip.contains(id)).collect())

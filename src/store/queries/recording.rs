@@ -7,11 +7,10 @@ use sqlx::Row;
 
 use super::super::dialect::{self, DbConnection, DbRow, Engine};
 use super::{from_json, from_name, from_name_opt, to_json, to_name};
-use crate::domain::booking::{Booked, Booking, ClickFacts, Item, NewDelivery, Outcome, Parked, Prepared, own_click};
+use crate::domain::booking::{Booked, Booking, ClickFacts, Item, NewDelivery, Outcome, Parked, Prepared};
 use crate::domain::catalog::Catalog;
 use crate::domain::commission::Commission;
 use crate::domain::conversion::{Conversion, Seen};
-use crate::domain::dedup::{Visitor, wait_key};
 use crate::domain::ids::{ConversionId, OperatorId, ReceiptId, VerdictId};
 use crate::domain::money::Money;
 use crate::domain::postback::Postback;
@@ -45,10 +44,12 @@ impl Recording for Engine {
     }
 
     async fn parked_ready(&self, limit: i64) -> Result<Vec<String>, StoreError> {
-        let ready = "SELECT p.wait_key, min(p.received_at) AS first FROM parked p WHERE (p.reason = 'unknown_click' AND \
-             EXISTS (SELECT 1 FROM clicks c WHERE c.operator_id = p.operator_id AND c.click_id = p.click_id)) \
-             OR (p.reason = 'original_missing' AND EXISTS (SELECT 1 FROM dedup_keys k WHERE k.key = p.wait_key)) \
-             GROUP BY p.wait_key ORDER BY first LIMIT $1";
+        let ready = "SELECT wait_key, min(received_at) AS first FROM ( \
+             SELECT p.wait_key, p.received_at FROM parked p JOIN clicks c \
+             ON c.operator_id = p.operator_id AND c.click_id = p.click_id WHERE p.reason = 'unknown_click' UNION ALL \
+             SELECT p.wait_key, p.received_at FROM parked p JOIN dedup_keys k ON k.key = p.wait_key \
+             WHERE p.reason = 'original_missing') AS ready \
+             GROUP BY wait_key ORDER BY first LIMIT $1";
         let rows = sqlx::query(ready).bind(limit).fetch_all(&self.reader).await?;
         rows.iter().map(|row| Ok(row.try_get("wait_key")?)).collect()
     }
@@ -115,18 +116,11 @@ impl Engine {
         if configuration_version(connection).await? != catalog.version() {
             return Err(StoreError::StaleConfiguration);
         }
-        let mut clicks =
+        let clicks =
             load_clicks(connection, wanted_clicks(arrivals.iter().map(|arrival| &arrival.item), catalog)).await?;
-        let parked = load_parked(connection, arrivals, wait_keys, &clicks, catalog).await?;
-        clicks.extend(load_clicks(connection, wanted_clicks(parked.iter().map(|parked| &parked.item), catalog)).await?);
-
         let mut booking = Booking::new(catalog, terms.now, clicks);
-        let (before, after): (Vec<_>, Vec<_>) =
-            parked.into_iter().partition(|parked| parked.reason != ParkReason::OriginalMissing);
-        let arrived = arrivals.iter().map(|arrival| arrival.item.clone());
-        let items = before.into_iter().map(|parked| parked.item).chain(arrived);
-        let items = items.chain(after.into_iter().map(|parked| parked.item));
-        let prepared: Vec<Prepared> = items.map(|item| booking.prepare(item)).collect();
+        let arrived = arrivals.iter().map(|arrival| booking.prepare(arrival.item.clone())).collect();
+        let prepared = join_parked(connection, arrived, wait_keys, &mut booking).await?;
 
         let taken = take_keys(connection, &prepared, &mut booking).await?;
         let outcomes: Vec<Outcome> = prepared.iter().map(|prepared| booking.apply(prepared)).collect();
@@ -138,6 +132,9 @@ impl Engine {
         Ok(recorded)
     }
 }
+
+/// When a postback was received, and its receipt where two came in the same instant.
+type Received = (Timestamp, ReceiptId);
 
 /// A parked postback with the reason why it waited.
 struct Waiting {
@@ -184,38 +181,48 @@ fn click_facts(row: &DbRow) -> Result<ClickFacts, StoreError> {
     })
 }
 
-/// What is parked for the clicks of these arrivals, for their events, and under the keys that are to be woken.
-async fn load_parked(
+/// Puts what is parked with what arrived: whatever waits for these keys, for a click or event among the arrivals, or
+/// for an event among what was just found. What waited for its click goes before the arrivals, what waited for an
+/// event goes after them, each in the order received.
+async fn join_parked(
     connection: &mut DbConnection,
-    arrivals: &[Arrival],
+    arrived: Vec<Prepared>,
     wait_keys: &[String],
-    clicks: &HashMap<ClickKey, ClickFacts>,
-    catalog: &Catalog,
-) -> Result<Vec<Waiting>, StoreError> {
-    let mut keys: BTreeSet<String> = wait_keys.iter().cloned().collect();
-    for arrival in arrivals {
-        let Ok(said) = &arrival.item.said else { continue };
-        let operator = arrival.request.operator_id;
-        if let Some(event) = &said.event_id {
-            keys.insert(crate::domain::dedup::event_key(arrival.item.source_id, event.as_str(), said.test));
-        }
-        let Some(click) = said.click_id.as_ref().map(|click| click.as_str()) else { continue };
-        let known = clicks.contains_key(&(operator, click.to_owned())) || own_click(catalog, operator, click).is_some();
-        if known {
-            keys.insert(wait_key(operator, Visitor::Click(click)));
+    booking: &mut Booking<'_>,
+) -> Result<Vec<Prepared>, StoreError> {
+    let mut asked = BTreeSet::new();
+    let mut wanted: BTreeSet<String> = wait_keys.iter().cloned().collect();
+    wanted.extend(arrived.iter().flat_map(Prepared::brings));
+    let mut found: Vec<(Received, ParkReason, Prepared)> = Vec::new();
+    while !wanted.is_empty() {
+        let rows = load_parked(connection, &wanted).await?;
+        let clicks = wanted_clicks(rows.iter().map(|waiting| &waiting.item), booking.catalog());
+        booking.clicks_known(load_clicks(connection, clicks).await?);
+        asked.append(&mut wanted);
+        for Waiting { item, reason } in rows {
+            let received = (item.received_at, item.receipt_id);
+            let prepared = booking.prepare(item);
+            wanted.extend(prepared.brings().filter(|key| !asked.contains(key)));
+            found.push((received, reason, prepared));
         }
     }
-    let keys: Vec<String> = keys.into_iter().collect();
+    found.sort_by_key(|(received, ..)| *received);
+    let (before, after): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|(_, reason, _)| *reason != ParkReason::OriginalMissing);
+    let parked = |(.., prepared): (Received, ParkReason, Prepared)| prepared;
+    Ok(before.into_iter().map(parked).chain(arrived).chain(after.into_iter().map(parked)).collect())
+}
+
+async fn load_parked(connection: &mut DbConnection, wanted: &BTreeSet<String>) -> Result<Vec<Waiting>, StoreError> {
+    let keys: Vec<&str> = wanted.iter().map(String::as_str).collect();
     let select = format!(
         "SELECT p.receipt_id, p.source_id, p.received_at, p.reason, p.postback FROM parked p \
          WHERE p.wait_key IN (SELECT v.wait FROM {{rows}}) ORDER BY p.received_at, p.receipt_id {}",
         dialect::FOR_UPDATE
     );
-    let rows = Rows::of(&keys).col("wait", |key| key.as_str());
+    let rows = Rows::of(&keys).col("wait", |key| *key);
     let found = dialect::fetch_rows(connection, &select, rows).await?;
-    let mut waiting = found.iter().map(waiting).collect::<Result<Vec<_>, StoreError>>()?;
-    waiting.sort_by_key(|waiting| (waiting.item.received_at, waiting.item.receipt_id));
-    Ok(waiting)
+    found.iter().map(waiting).collect()
 }
 
 fn waiting(row: &DbRow) -> Result<Waiting, StoreError> {
@@ -381,10 +388,12 @@ async fn write(
     insert_conversions(connection, &created).await?;
     update_conversions(connection, &changed).await?;
     insert_superseded(connection, booking).await?;
-    let earned: Vec<&Commission> = created.iter().filter_map(|booked| booked.commission.as_ref()).collect();
-    insert_commissions(connection, &earned).await?;
-    let earned: Vec<&Commission> = changed.iter().filter_map(|booked| booked.commission.as_ref()).collect();
-    update_commissions(connection, &earned).await?;
+    let (earning, earned): (Vec<_>, Vec<_>) =
+        changed.into_iter().partition(|booked| writes.earning.contains(&booked.conversion.id));
+    let new = created.into_iter().chain(earning).filter_map(|booked| booked.commission.as_ref());
+    insert_commissions(connection, &new.collect::<Vec<_>>()).await?;
+    let known = earned.into_iter().filter_map(|booked| booked.commission.as_ref());
+    update_commissions(connection, &known.collect::<Vec<_>>()).await?;
     insert_postings(connection, booking).await?;
     insert_events(connection, booking).await?;
     insert_deliveries(connection, &writes.deliveries, terms).await?;
@@ -520,10 +529,11 @@ async fn update_conversions(connection: &mut DbConnection, booked: &[&Booked]) -
         .col("new_updated_at", |booked| booked.conversion.updated_at)
         .col("new_revision", |booked| booked.conversion.revision)
         .col("new_content", |booked| to_json(&booked.conversion.content))
-        .col("new_seen", |booked| booked.conversion.seen.to_bytes());
+        .col("new_seen", |booked| booked.conversion.seen.to_bytes())
+        .opt("new_no_commission", |booked| booked.conversion.no_commission.as_ref().map(to_name));
     let update = "UPDATE conversions AS t SET receipt_id = v.receipt, status = v.new_status, amount = v.new_amount, \
          occurred_at = v.new_occurred_at, updated_at = v.new_updated_at, revision = v.new_revision, \
-         content = v.new_content, seen = v.new_seen FROM {rows} WHERE t.id = v.conversion";
+         content = v.new_content, seen = v.new_seen, no_commission = v.new_no_commission FROM {rows} WHERE t.id = v.conversion";
     dialect::execute_rows(connection, update, rows).await?;
     Ok(())
 }
@@ -571,13 +581,16 @@ async fn insert_commissions(connection: &mut DbConnection, earned: &[&Commission
 async fn update_commissions(connection: &mut DbConnection, earned: &[&Commission]) -> Result<(), StoreError> {
     let rows = Rows::of(earned)
         .col("commission", |earned| earned.id)
+        .col("new_version", |earned| earned.plan_version_id)
         .col("new_amount", |earned| earned.money.amount)
+        .col("new_currency", |earned| earned.money.currency.to_string())
         .col("new_booked", |earned| earned.booked)
         .col("new_state", |earned| to_name(&earned.state))
         .col("new_revision", |earned| earned.revision)
         .col("new_explanation", |earned| earned.explanation.as_str())
         .col("new_updated_at", |earned| earned.updated_at);
-    let update = "UPDATE commissions AS t SET amount = v.new_amount, booked = v.new_booked, state = v.new_state, \
+    let update = "UPDATE commissions AS t SET plan_version_id = v.new_version, amount = v.new_amount, \
+         currency = v.new_currency, booked = v.new_booked, state = v.new_state, \
          revision = v.new_revision, explanation = v.new_explanation, updated_at = v.new_updated_at \
          FROM {rows} WHERE t.id = v.commission";
     dialect::execute_rows(connection, update, rows).await?;

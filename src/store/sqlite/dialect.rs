@@ -16,7 +16,9 @@ use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
 use super::super::rows::{Column, Rows};
 use super::super::{StoreError, StoreSettings, migrations};
+use crate::domain::ids::EndpointId;
 use crate::domain::secret::MasterKey;
+use crate::domain::time::Timestamp;
 
 /// The database that the queries beside this are compiled for.
 pub type Db = Sqlite;
@@ -29,13 +31,6 @@ pub type DbConnection = SqliteConnection;
 pub const FOR_UPDATE: &str = "";
 /// Appended to a SELECT that takes work which others may be taking too: nothing, the writer is alone.
 pub const SKIP_LOCKED: &str = "";
-/// The due deliveries of some endpoints, oldest first, at most `most` of each; no lease is on them.
-pub const TAKE_DUE: &str = "SELECT id, endpoint_id, epoch, attempt, republished FROM (SELECT d.id, d.endpoint_id, d.epoch, \
-     d.attempt, d.republished, v.most, \
-     row_number() OVER (PARTITION BY d.endpoint_id ORDER BY d.next_attempt_at) AS place \
-     FROM {rows} JOIN deliveries d ON d.endpoint_id = v.endpoint \
-     WHERE d.state = 'pending' AND d.republish_at <= v.now_at AND d.lease_id IS NULL) WHERE place <= most";
-
 /// How many rows go into one statement, in falling order: few lengths, so that statements are prepared once.
 const CHUNKS: [usize; 4] = [64, 16, 4, 1];
 
@@ -143,6 +138,25 @@ pub async fn fetch_rows<T>(
         found.extend(chunk.bind().fetch_all(&mut *connection).await?);
     }
     Ok(found)
+}
+
+/// The due deliveries of these endpoints, the longest waiting first, at most `most` of each; no lease is on them. One
+/// short index scan for each endpoint, so that a long backlog of one costs the others nothing.
+pub async fn take_due(
+    connection: &mut DbConnection,
+    endpoints: &[EndpointId],
+    now: Timestamp,
+    most: i64,
+) -> Result<Vec<DbRow>, sqlx::Error> {
+    let select = "SELECT id, endpoint_id, epoch, attempt, next_attempt_at, republished FROM deliveries \
+         WHERE endpoint_id = $1 AND state = 'pending' AND next_attempt_at <= $2 AND republish_at <= $2 \
+         AND lease_id IS NULL ORDER BY next_attempt_at LIMIT $3";
+    let mut due = Vec::new();
+    for endpoint in endpoints {
+        let rows = sqlx::query(select).bind(*endpoint).bind(now).bind(most);
+        due.extend(rows.fetch_all(&mut *connection).await?);
+    }
+    Ok(due)
 }
 
 /// A statement for some of the rows, with their values, row by row.

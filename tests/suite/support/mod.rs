@@ -1,6 +1,11 @@
 //! What several subjects' tests need.
 
+pub mod engines;
 pub mod proxy;
+pub mod receiver;
+pub mod shop;
+pub mod site;
+pub mod world;
 
 use std::time::Duration;
 

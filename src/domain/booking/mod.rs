@@ -1,0 +1,402 @@
+//! What a batch of postbacks comes to: the rules of DOMAIN 2.4 and 2.5 over loaded state.
+//!
+//! The store calls this in the middle of its transaction: it loads clicks, lets [`Booking::prepare`] say which
+//! keys are wanted, claims those keys and loads what they lead to, then lets [`Booking::apply`] judge the items
+//! one after the other. What is to be written gathers in [`Writes`]. Nothing here does I/O, so the same
+//! rules hold on both engines and under property tests. Items of one batch see each other's effects.
+
+mod earning;
+mod prepare;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use self::prepare::Attribution;
+pub use self::prepare::{Prepared, own_click};
+use super::catalog::{Catalog, Goal, Program};
+use super::commission::Commission;
+use super::conversion::{Change, Conversion, NamedBy, Seen, judge};
+use super::delivery::Hint;
+use super::event::{self, Event, EventType};
+use super::ids::{
+    AffiliateId, ConversionId, DeliveryId, EndpointId, EventId, OperatorId, ProgramId, ReceiptId, SourceId,
+};
+use super::ledger::Posting;
+use super::postback::{ConversionStatus, Postback};
+use super::time::Timestamp;
+use super::verdict::{Code, ParkReason, Rejection, Verdict};
+
+/// A postback to be judged, and the receipt that it came on.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The receipt; already stored for what was parked earlier.
+    pub receipt_id: ReceiptId,
+    /// The source that it came through.
+    pub source_id: SourceId,
+    /// When it arrived.
+    pub received_at: Timestamp,
+    /// What the sender said, or why it cannot be heard.
+    pub said: Result<Postback, Rejection>,
+    /// Whether this was parked and is now judged again.
+    pub parked: bool,
+}
+
+/// The answer to one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The receipt.
+    pub receipt_id: ReceiptId,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// The conversion that it made, changed, repeated or contradicts.
+    pub conversion_id: Option<ConversionId>,
+    /// For a rejection: the code again, the field at fault and what would fix it.
+    pub rejection: Option<Rejection>,
+}
+
+/// What a click says about a conversion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClickFacts {
+    /// The program clicked into.
+    pub program_id: ProgramId,
+    /// Who sent the visitor.
+    pub affiliate_id: AffiliateId,
+    /// When.
+    pub clicked_at: Timestamp,
+    /// The affiliate's own sub-ids.
+    pub subs: BTreeMap<String, String>,
+}
+
+/// A conversion with its commission, as stored or as changed by this batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// The conversion.
+    pub conversion: Conversion,
+    /// What it earns, unless it earns nothing.
+    pub commission: Option<Commission>,
+    /// The name of its goal.
+    pub goal: String,
+}
+
+/// A delivery to be born.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The event.
+    pub event_id: EventId,
+    /// The endpoint.
+    pub endpoint_id: EndpointId,
+}
+
+impl NewDelivery {
+    /// The first hint about it.
+    #[must_use]
+    pub const fn hint(&self) -> Hint {
+        Hint { delivery_id: self.id, endpoint_id: self.endpoint_id, epoch: 1, attempt: 0 }
+    }
+}
+
+/// A postback that waits for what it refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// Its receipt.
+    pub receipt_id: ReceiptId,
+    /// Its source.
+    pub source_id: SourceId,
+    /// When it arrived.
+    pub received_at: Timestamp,
+    /// What it waits for: a visitor, or an event.
+    pub wait_key: String,
+    /// Why.
+    pub reason: ParkReason,
+    /// What was said.
+    pub postback: Postback,
+}
+
+/// A state of a conversion that a revision replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superseded {
+    /// The conversion as it was.
+    pub conversion: Conversion,
+    /// When it was replaced.
+    pub at: Timestamp,
+}
+
+/// Everything that a batch writes besides its receipts.
+#[derive(Debug, Default)]
+pub struct Writes {
+    /// Conversions that are new, with their commissions.
+    pub created: BTreeSet<ConversionId>,
+    /// Those that existed and changed, with their commissions.
+    pub changed: BTreeSet<ConversionId>,
+    /// Those that existed and earn only now: their commissions are new.
+    pub earning: BTreeSet<ConversionId>,
+    /// States that were replaced.
+    pub superseded: Vec<Superseded>,
+    /// Ledger transactions.
+    pub postings: Vec<Posting>,
+    /// Events with at least one subscriber.
+    pub events: Vec<Event>,
+    /// One row for each event and endpoint.
+    pub deliveries: Vec<NewDelivery>,
+    /// Postbacks that now wait.
+    pub parked: Vec<Parked>,
+    /// Postbacks that were judged again: their waiting is over, unless they are among `parked` anew.
+    pub unparked: Vec<ReceiptId>,
+}
+
+/// The state of one batch. See the module's documentation for the order of calls.
+pub struct Booking<'a> {
+    catalog: &'a Catalog,
+    now: Timestamp,
+    clicks: HashMap<(OperatorId, String), ClickFacts>,
+    keys: HashMap<String, Option<ConversionId>>,
+    known: HashMap<ConversionId, Booked>,
+    writes: Writes,
+}
+
+impl<'a> Booking<'a> {
+    /// A batch judged at `now` by `catalog`, with the stored clicks that its items name.
+    #[must_use]
+    pub fn new(catalog: &'a Catalog, now: Timestamp, clicks: HashMap<(OperatorId, String), ClickFacts>) -> Self {
+        Self { catalog, now, clicks, keys: HashMap::new(), known: HashMap::new(), writes: Writes::default() }
+    }
+
+    /// What the batch is judged by.
+    #[must_use]
+    pub const fn catalog(&self) -> &'a Catalog {
+        self.catalog
+    }
+
+    /// Clicks that items parked earlier name.
+    pub fn clicks_known(&mut self, clicks: impl IntoIterator<Item = ((OperatorId, String), ClickFacts)>) {
+        self.clicks.extend(clicks);
+    }
+
+    /// A key that this batch has just taken and that leads nowhere yet.
+    pub fn key_taken(&mut self, key: String) {
+        self.keys.insert(key, None);
+    }
+
+    /// A key that leads to a conversion that existed before this batch.
+    pub fn key_known(&mut self, key: String, conversion: ConversionId) {
+        self.keys.insert(key, Some(conversion));
+    }
+
+    /// A conversion that existed before this batch.
+    pub fn conversion_known(&mut self, booked: Booked) {
+        self.known.insert(booked.conversion.id, booked);
+    }
+
+    /// Where a key leads after all items were applied; `None` where nothing came of it.
+    #[must_use]
+    pub fn key_target(&self, key: &str) -> Option<ConversionId> {
+        self.keys.get(key).copied().flatten()
+    }
+
+    /// A conversion of this batch as it stands.
+    #[must_use]
+    pub fn booked(&self, id: ConversionId) -> Option<&Booked> {
+        self.known.get(&id)
+    }
+
+    /// What is to be written.
+    #[must_use]
+    pub const fn writes(&self) -> &Writes {
+        &self.writes
+    }
+
+    /// Judges one item, after those before it.
+    ///
+    /// # Errors
+    /// A rejection code for what the rules cannot represent, such as an amount out of range, is an outcome, not
+    /// an error: this function always answers.
+    pub fn apply(&mut self, prepared: &Prepared) -> Outcome {
+        if prepared.item.parked {
+            self.writes.unparked.push(prepared.item.receipt_id);
+        }
+        let (Ok(said), source_id) = (&prepared.item.said, prepared.item.source_id) else {
+            return self.not_created(prepared);
+        };
+        let target = |key: &Option<String>| key.as_deref().and_then(|key| self.key_target(key));
+        if let Some(id) = target(&prepared.event_key) {
+            return self.revise(prepared, said, id, NamedBy::Event);
+        }
+        if let Some(id) = target(&prepared.once_key) {
+            return self.revise(prepared, said, id, NamedBy::Once);
+        }
+        // The once key first: whatever event id the sale comes under, it takes that one.
+        if said.status == Some(ConversionStatus::Reversed)
+            && let Some(wait_key) = prepared.once_key.clone().or_else(|| prepared.event_key.clone())
+        {
+            return self.park(prepared, said, source_id, ParkReason::OriginalMissing, wait_key);
+        }
+        match &prepared.attribution {
+            Attribution::Known { click, goal, .. } => self.create(prepared, said, click, goal),
+            Attribution::Parked { reason, wait_key } => self.park(prepared, said, source_id, *reason, wait_key.clone()),
+            Attribution::Rejected(_) => self.not_created(prepared),
+        }
+    }
+
+    fn not_created(&self, prepared: &Prepared) -> Outcome {
+        let rejection = match (&prepared.item.said, &prepared.attribution) {
+            (Err(rejection), _) | (_, Attribution::Rejected(rejection)) => rejection.clone(),
+            _ => Rejection::new(Code::Unavailable),
+        };
+        rejected(prepared, None, rejection)
+    }
+
+    fn park(
+        &mut self,
+        prepared: &Prepared,
+        said: &Postback,
+        source_id: SourceId,
+        reason: ParkReason,
+        wait_key: String,
+    ) -> Outcome {
+        // Judged again and still waiting: it may wait for something else now.
+        self.writes.parked.push(Parked {
+            receipt_id: prepared.item.receipt_id,
+            source_id,
+            received_at: prepared.item.received_at,
+            wait_key,
+            reason,
+            postback: said.clone(),
+        });
+        let verdict = Verdict::Parked(reason);
+        Outcome { receipt_id: prepared.item.receipt_id, verdict, conversion_id: None, rejection: None }
+    }
+
+    fn create(&mut self, prepared: &Prepared, said: &Postback, click: &ClickFacts, goal: &Goal) -> Outcome {
+        let Ok(program) = self.program(click) else { return self.not_created(prepared) };
+        let mut conversion = self.new_conversion(prepared, said, click, goal, program);
+        let commission = match self.earned(&conversion, &goal.name) {
+            Ok(commission) => commission,
+            Err(rejection) => return rejected(prepared, None, rejection),
+        };
+        let (commission, reason) = (commission.as_ref().ok().cloned(), commission.err());
+        conversion.no_commission = reason;
+        let id = conversion.id;
+        self.tell(EventType::ConversionRecorded, &conversion, event::conversion_data(&conversion, &goal.name));
+        let commission = commission.map(|commission| {
+            self.tell_commission(EventType::CommissionCreated, &commission, &conversion, &goal.name);
+            self.follow(commission, &conversion, &goal.name)
+        });
+        for key in prepared.known_by() {
+            self.keys.insert(key.to_owned(), Some(id));
+        }
+        self.known.insert(id, Booked { conversion, commission, goal: goal.name.clone() });
+        self.writes.created.insert(id);
+        outcome(prepared, Verdict::Accepted, id)
+    }
+
+    fn new_conversion(
+        &self,
+        prepared: &Prepared,
+        said: &Postback,
+        click: &ClickFacts,
+        goal: &Goal,
+        program: &Program,
+    ) -> Conversion {
+        let mut seen = Seen::default();
+        seen.insert(said.sent_hash());
+        Conversion {
+            id: prepared.candidate,
+            operator_id: program.operator_id,
+            source_id: prepared.item.source_id,
+            program_id: program.id,
+            goal_id: goal.id,
+            affiliate_id: click.affiliate_id,
+            receipt_id: prepared.item.receipt_id,
+            status: said.status.unwrap_or(goal.default_status),
+            currency: said.currency.unwrap_or(program.currency),
+            occurred_at: said.occurred_at.unwrap_or(prepared.item.received_at),
+            received_at: prepared.item.received_at,
+            updated_at: self.now,
+            revision: 1,
+            test: said.test,
+            content: said.clone(),
+            click_subs: click.subs.clone(),
+            seen,
+            no_commission: None,
+        }
+    }
+
+    fn revise(&mut self, prepared: &Prepared, said: &Postback, id: ConversionId, named_by: NamedBy) -> Outcome {
+        let Some(mut booked) = self.known.remove(&id) else {
+            return rejected(prepared, Some(id), Rejection::new(Code::Unavailable));
+        };
+        let answer = match judge(&booked.conversion, &booked.goal, said, named_by) {
+            Change::Refused(code) => rejected(prepared, Some(id), Rejection::new(code)),
+            Change::None { remember } => {
+                let news = remember.into_iter().filter(|hash| booked.conversion.seen.insert(*hash)).count();
+                if news > 0 {
+                    self.touched(id);
+                }
+                outcome(prepared, Verdict::Duplicate, id)
+            }
+            Change::Revision { content, status } => {
+                let mut revised = booked.conversion.clone();
+                revised.seen.insert(said.sent_hash());
+                revised.seen.insert(content.sent_hash());
+                revised.occurred_at = content.occurred_at.unwrap_or(revised.occurred_at);
+                revised.content = *content;
+                revised.status = status;
+                revised.receipt_id = prepared.item.receipt_id;
+                revised.updated_at = self.now;
+                revised.revision = revised.revision.saturating_add(1);
+                match self.revised(booked.clone(), revised) {
+                    Ok(after) => {
+                        booked = after;
+                        self.touched(id);
+                        outcome(prepared, Verdict::Updated, id)
+                    }
+                    Err(rejection) => rejected(prepared, Some(id), rejection),
+                }
+            }
+        };
+        self.known.insert(id, booked);
+        answer
+    }
+
+    /// The books after `before` became `conversion`.
+    fn revised(&mut self, before: Booked, mut conversion: Conversion) -> Result<Booked, Rejection> {
+        let Booked { conversion: was, commission, goal } = before;
+        let ends = matches!(conversion.status, ConversionStatus::Rejected | ConversionStatus::Reversed);
+        let recomputed =
+            if !ends && earning::depends_on(&was, &conversion) { Some(self.earned(&conversion, &goal)?) } else { None };
+        if let (None, Some(result)) = (&commission, &recomputed) {
+            conversion.no_commission = result.as_ref().err().copied();
+        }
+        self.tell(EventType::ConversionUpdated, &conversion, event::conversion_data(&conversion, &goal));
+        let commission = match (commission, recomputed) {
+            (Some(commission), Some(result)) => Some(self.correct(commission, result, &conversion, &goal)),
+            (None, Some(Ok(new))) => {
+                if !self.writes.created.contains(&conversion.id) {
+                    self.writes.earning.insert(conversion.id);
+                }
+                self.tell_commission(EventType::CommissionCreated, &new, &conversion, &goal);
+                Some(new)
+            }
+            (known, _) => known,
+        };
+        let commission = commission.map(|commission| self.follow(commission, &conversion, &goal));
+        self.writes.superseded.push(Superseded { conversion: was, at: self.now });
+        Ok(Booked { conversion, commission, goal })
+    }
+
+    fn touched(&mut self, id: ConversionId) {
+        if !self.writes.created.contains(&id) {
+            self.writes.changed.insert(id);
+        }
+    }
+}
+
+fn outcome(prepared: &Prepared, verdict: Verdict, id: ConversionId) -> Outcome {
+    Outcome { receipt_id: prepared.item.receipt_id, verdict, conversion_id: Some(id), rejection: None }
+}
+
+fn rejected(prepared: &Prepared, conversion_id: Option<ConversionId>, rejection: Rejection) -> Outcome {
+    let verdict = Verdict::Rejected(rejection.code);
+    Outcome { receipt_id: prepared.item.receipt_id, verdict, conversion_id, rejection: Some(rejection) }
+}

@@ -1,0 +1,230 @@
+//! A store of one's own on either engine, gone when the test is.
+//!
+//! SQLite lives in a temporary folder, PostgreSQL in a fresh database on the server that
+//! `POSTBACK_TEST_POSTGRES_URL` names. [`Database::raw`] goes past the store, to look at tables and to plant faults.
+
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postback::domain::secret::MasterKey;
+use postback::store::{Store, StoreSettings, postgres, sqlite};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+use uuid::Uuid;
+
+/// Which engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// Runs each of these tests, `async fn(Kind)`, on both engines.
+macro_rules! on_both_engines {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name($crate::support::engines::Kind::Sqlite).await })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { super::$name($crate::support::engines::Kind::Postgres).await })+
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
+/// The server that databases are made on.
+#[expect(clippy::disallowed_methods, reason = "tests are told their servers by the environment")]
+pub fn server_url() -> String {
+    std::env::var("POSTBACK_TEST_POSTGRES_URL")
+        .expect("POSTBACK_TEST_POSTGRES_URL names the PostgreSQL to test with; ./scripts/test starts one and sets it")
+}
+
+/// The address of `database` on the same server.
+pub fn url_of(database: &str) -> String {
+    let server = server_url();
+    let (address, options) = server.split_once('?').map_or((server.as_str(), None), |(a, o)| (a, Some(o)));
+    let (authority, _) = address.rsplit_once('/').expect("the URL names a database");
+    let options = options.map(|options| format!("?{options}")).unwrap_or_default();
+    format!("{authority}/{database}{options}")
+}
+
+/// A store with its tables made, and where it lives.
+pub struct Database {
+    pub kind: Kind,
+    pub store: Arc<dyn Store>,
+    pub settings: StoreSettings,
+    place: Place,
+}
+
+enum Place {
+    Folder(PathBuf),
+    Database(String),
+}
+
+impl Deref for Database {
+    type Target = dyn Store;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.store
+    }
+}
+
+/// Settings for tests: few connections, and locks waited for as long as a slow machine needs.
+pub fn settings() -> StoreSettings {
+    StoreSettings {
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(30),
+        lock_timeout: Duration::from_secs(20),
+        statement_timeout: Duration::from_secs(30),
+        master_key: Arc::new(MasterKey::generate()),
+    }
+}
+
+/// A fresh, migrated store.
+pub async fn open(kind: Kind) -> Database {
+    let name = format!("postback_test_{}", Uuid::new_v4().simple());
+    let place = match kind {
+        Kind::Sqlite => {
+            let folder = std::env::temp_dir().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            Place::Folder(folder)
+        }
+        Kind::Postgres => {
+            let mut server = PgConnection::connect(&server_url()).await.expect("POSTBACK_TEST_POSTGRES_URL answers");
+            server.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+            Place::Database(name)
+        }
+    };
+    let settings = settings();
+    let store = connect(&place, &settings).await;
+    store.migrate().await.unwrap();
+    Database { kind, store, settings, place }
+}
+
+async fn connect(place: &Place, settings: &StoreSettings) -> Arc<dyn Store> {
+    match place {
+        Place::Folder(folder) => Arc::new(sqlite::Engine::open(&folder.join("test.db"), settings).await.unwrap()),
+        Place::Database(name) => Arc::new(postgres::Engine::connect(&url_of(name), settings).await.unwrap()),
+    }
+}
+
+impl Database {
+    /// A second store over the same database, as another instance or a restarted one has it.
+    pub async fn again(&self, settings: &StoreSettings) -> Arc<dyn Store> {
+        connect(&self.place, settings).await
+    }
+
+    /// The value of `DATABASE_URL` that names this database.
+    pub fn url(&self) -> String {
+        match &self.place {
+            Place::Folder(folder) => format!("sqlite://{}", folder.join("test.db").display()),
+            Place::Database(name) => url_of(name),
+        }
+    }
+
+    /// Past the store, with the rights of the service's own user.
+    pub async fn raw(&self) -> Raw {
+        match &self.place {
+            Place::Folder(folder) => {
+                let options = SqliteConnectOptions::new()
+                    .filename(folder.join("test.db"))
+                    .busy_timeout(Duration::from_secs(20))
+                    .pragma("recursive_triggers", "on");
+                Raw::Sqlite(SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap())
+            }
+            Place::Database(name) => {
+                let options = PgConnectOptions::from_str(&url_of(name)).unwrap();
+                Raw::Postgres(PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap())
+            }
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        match &self.place {
+            Place::Folder(folder) => std::fs::remove_dir_all(folder).unwrap_or_default(),
+            Place::Database(name) => drop_database(name.clone()),
+        }
+    }
+}
+
+/// On a thread of its own: a test's runtime may be ending.
+fn drop_database(name: String) {
+    let dropping = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut server = PgConnection::connect(&server_url()).await?;
+            server.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        })
+    });
+    if let Ok(Err(error)) = dropping.join() {
+        eprintln!("a test's database was left behind: {error}");
+    }
+}
+
+/// A connection past the store.
+pub enum Raw {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Raw {
+    /// Runs a statement; answers how many rows it touched.
+    pub async fn execute(&self, statement: &str) -> Result<u64, sqlx::Error> {
+        let statement = AssertSqlSafe(statement.to_owned());
+        Ok(match self {
+            Self::Sqlite(pool) => sqlx::query(statement).execute(pool).await?.rows_affected(),
+            Self::Postgres(pool) => sqlx::query(statement).execute(pool).await?.rows_affected(),
+        })
+    }
+
+    /// The first column of all rows, which must be text.
+    pub async fn texts(&self, select: &str) -> Vec<String> {
+        let statement = AssertSqlSafe(select.to_owned());
+        match self {
+            Self::Sqlite(pool) => {
+                sqlx::query(statement).fetch_all(pool).await.unwrap().iter().map(|row| row.get(0)).collect()
+            }
+            Self::Postgres(pool) => {
+                sqlx::query(statement).fetch_all(pool).await.unwrap().iter().map(|row| row.get(0)).collect()
+            }
+        }
+    }
+
+    /// The one number that `select` answers, such as a count.
+    pub async fn number(&self, select: &str) -> i64 {
+        let statement = AssertSqlSafe(select.to_owned());
+        match self {
+            Self::Sqlite(pool) => sqlx::query(statement).fetch_one(pool).await.unwrap().get(0),
+            Self::Postgres(pool) => sqlx::query(statement).fetch_one(pool).await.unwrap().get(0),
+        }
+    }
+
+    /// How many rows a table has.
+    pub async fn count(&self, table: &str) -> i64 {
+        self.number(&format!("SELECT count(*) FROM {table}")).await
+    }
+
+    /// The names of the tables that migrations made, in order.
+    pub async fn tables(&self) -> Vec<String> {
+        let select = match self {
+            Self::Sqlite(_) => {
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\' \
+                 AND name NOT LIKE 'sqlite%' ORDER BY name"
+            }
+            Self::Postgres(_) => {
+                "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' \
+                 AND tablename NOT LIKE '\\_%' ORDER BY tablename COLLATE \"C\""
+            }
+        };
+        self.texts(select).await
+    }
+}
