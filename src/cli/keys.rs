@@ -183,8 +183,12 @@ async fn role(store: &dyn Store, wish: &Create) -> Result<Role, Failure> {
             let source = source(store, wish).await?;
             Ok(Role::Operator { operator_id: source.operator_id, source_id: source.id })
         }
-        (RoleName::Admin, ..) => usage("an admin key is for nobody in particular; leave --operator, --source and --affiliate out"),
-        (RoleName::Affiliate, ..) => usage("a key of an affiliate needs --affiliate, and nothing else that says for whom"),
+        (RoleName::Admin, ..) => {
+            usage("an admin key is for nobody in particular; leave --operator, --source and --affiliate out")
+        }
+        (RoleName::Affiliate, ..) => {
+            usage("a key of an affiliate needs --affiliate, and nothing else that says for whom")
+        }
         (RoleName::Operator, ..) => usage("a key of an operator needs --source, or --operator, and no --affiliate"),
     }
 }
@@ -203,14 +207,17 @@ async fn source(store: &dyn Store, wish: &Create) -> Result<Source, Failure> {
     let ids: Vec<String> = found.iter().map(|source| source.id.to_string()).collect();
     match (found.pop(), ids.len()) {
         (Some(source), 1) => Ok(source),
-        (Some(_), _) => Err(Failure::of_input(format!("the operator has several sources; give --source one of {}", ids.join(", ")))),
+        (Some(_), _) => {
+            Err(Failure::of_input(format!("the operator has several sources; give --source one of {}", ids.join(", "))))
+        }
         (None, _) => Err(Failure::new("no such source, or the operator has none".to_owned())),
     }
 }
 
 async fn list(store: &dyn Store) -> Result<String, Failure> {
     let now = Clock::system().now();
-    let mut text = format!("{:<36}  {:<9}  {:<8}  {:<27}  {:<36}  {}\n", "id", "role", "state", "expires", "for", "name");
+    let mut text =
+        format!("{:<36}  {:<9}  {:<8}  {:<27}  {:<36}  {}\n", "id", "role", "state", "expires", "for", "name");
     for key in all(store).await? {
         let (role, whose) = match key.role {
             Role::Admin => ("admin", "-".to_owned()),
@@ -243,7 +250,8 @@ async fn revoke(store: &dyn Store, id: KeyId) -> Result<String, Failure> {
 
 fn name(text: &str) -> Result<String, String> {
     let good = (1..=MAX_NAME_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-    good.then(|| text.to_owned()).ok_or_else(|| "a name has 1 to 255 characters, none of them a control character".to_owned())
+    good.then(|| text.to_owned())
+        .ok_or_else(|| "a name has 1 to 255 characters, none of them a control character".to_owned())
 }
 
 /// A whole number and one of the units d, h and m.
@@ -254,7 +262,9 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     });
     // A hundred years are enough for a key that ends.
     let seconds = seconds.filter(|seconds| (60..=3_155_760_000).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| "a lifetime is a whole number and its unit: 90d, 12h or 30m".to_owned())
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| "a lifetime is a whole number and its unit: 90d, 12h or 30m".to_owned())
 }
 
 #[cfg(test)]

@@ -27,9 +27,8 @@ enum Command {
 /// When the database cannot be read.
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let Command::Verify = args.command;
-    let (findings, balances) = with_store(context, |store| async move {
-        Ok((store.verify_ledger().await?, store.balances("").await?))
-    })?;
+    let (findings, balances) =
+        with_store(context, |store| async move { Ok((store.verify_ledger().await?, store.balances("").await?)) })?;
     print(&told(&findings, &balances))?;
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -44,7 +43,10 @@ fn told(findings: &[Finding], balances: &[Balance]) -> String {
     if findings.is_empty() {
         let currencies: BTreeSet<&str> = balances.iter().map(|balance| balance.currency.code()).collect();
         let (accounts, currencies) = (balances.len(), currencies.len());
-        let _ = writeln!(text, "The ledger is sound: every check over {accounts} balances in {currencies} currencies found nothing.");
+        let _ = writeln!(
+            text,
+            "The ledger is sound: every check over {accounts} balances in {currencies} currencies found nothing."
+        );
     } else {
         let _ = writeln!(text, "The ledger is not sound: {} findings.", findings.len());
     }

@@ -56,7 +56,10 @@ fn line(
     let headers = match source.signature_scheme {
         InboundScheme::Query => {
             let query = sign_query(secret()?, seconds, content);
-            return Ok(format!("curl -H \"Authorization: Bearer $POSTBACK_KEY\" {}\n", quoted(&format!("{url}?{query}"))));
+            return Ok(format!(
+                "curl -H \"Authorization: Bearer $POSTBACK_KEY\" {}\n",
+                quoted(&format!("{url}?{query}"))
+            ));
         }
         InboundScheme::None => Vec::new(),
         InboundScheme::Body => vec![format!("X-Signature: {}", sign_body(secret()?, seconds, content.as_bytes()))],
@@ -112,7 +115,10 @@ mod tests {
         assert!(signed.contains(&sign_body(&secret, 1_700_000_000, body.as_bytes())), "{signed}");
         assert!(signed.contains(r#"--data-binary '{"reason":"it'\''s"}' 'http://h/v1/postbacks'"#), "{signed}");
         let query = line(InboundScheme::Query, "goal=lead", Some(&secret)).unwrap();
-        assert!(query.contains(&sign_query(&secret, 1_700_000_000, "goal=lead")) && !query.contains("--data"), "{query}");
+        assert!(
+            query.contains(&sign_query(&secret, 1_700_000_000, "goal=lead")) && !query.contains("--data"),
+            "{query}"
+        );
         assert!(line(InboundScheme::Standard, body, Some(&secret)).unwrap().contains("webhook-signature: v1,"));
         assert!(!line(InboundScheme::None, body, None).unwrap().contains("-H 'X-Sig"));
         assert!(line(InboundScheme::Body, body, None).is_err());

@@ -261,7 +261,10 @@ mod tests {
         assert_eq!(moods[4], Mood::Broken);
         assert_eq!(moods[16], Mood::Gone);
         assert!(moods[99..].iter().all(|mood| *mood == Mood::Out), "the clock stands in the outage");
-        assert!((1..=200).all(|number| seen.mood("op", &number.to_string(), late) == Mood::Good), "second tries are good");
+        assert!(
+            (1..=200).all(|number| seen.mood("op", &number.to_string(), late) == Mood::Good),
+            "second tries are good"
+        );
     }
 
     #[test]
