@@ -144,7 +144,7 @@ async fn a_delivery_shows_its_attempts_and_can_be_sent_again() {
     eventually("an attempt has failed", async || world.look(&target).await["attempts"][0]["outcome"] == "failed").await;
     let seen = world.look(&target).await;
     assert_eq!((&seen["state"], &seen["epoch"]), (&"pending".into(), &1.into()), "{seen}");
-    assert!(text(&seen, "body").contains("commission"), "{seen}");
+    assert!(text(&seen, "body").contains("conversion_id"), "{seen}");
     let replay = world.service.admin("POST", &format!("/v1/admin/{target}/replay"));
     let begun = replay.send().await.expect(202);
     assert_eq!((&begun["id"], &begun["epoch"]), (&delivery.as_str().into(), &2.into()));
