@@ -17,3 +17,4 @@ mod queue;
 mod sender;
 mod store;
 mod support;
+mod tour;
