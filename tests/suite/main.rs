@@ -9,6 +9,7 @@
 )]
 
 mod borders;
+mod cli;
 mod config;
 mod delivery;
 mod http;
