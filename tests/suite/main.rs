@@ -9,6 +9,7 @@
 )]
 
 mod borders;
+mod cli;
 mod config;
 mod delivery;
 mod http;
@@ -17,3 +18,4 @@ mod queue;
 mod sender;
 mod store;
 mod support;
+mod tour;

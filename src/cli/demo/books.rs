@@ -6,6 +6,8 @@ use super::judge::{BookedCommission, BookedConversion, BookedDelivery, Books};
 use super::world::World;
 use crate::domain::delivery::DeliveryState;
 use crate::domain::ledger::payable;
+use crate::domain::money::Amount;
+use crate::store::ledger::Balance;
 use crate::store::reading::{Filter, Page};
 use crate::store::{Store, StoreError};
 
@@ -53,9 +55,10 @@ pub async fn read(store: &dyn Store, world: &World) -> Result<Books, StoreError>
         }
     }
     for affiliate in &world.affiliates {
-        // What is owed is a credit.
         let balances = store.balances(&payable(affiliate.id)).await?;
-        books.owed_micros.push(balances.iter().map(|balance| balance.amount.negated().micros()).sum());
+        // What is owed is a credit; a balance that is no amount cannot be right.
+        let owed = |balance: &Balance| Amount::new(-balance.amount).map_or(i64::MAX, Amount::micros);
+        books.owed_micros.push(balances.iter().map(owed).fold(0, i64::saturating_add));
     }
     let findings = store.verify_ledger().await?;
     books.findings = findings.into_iter().map(|finding| format!("{}: {}", finding.check, finding.detail)).collect();

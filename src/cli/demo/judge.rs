@@ -32,7 +32,6 @@ pub struct Books {
 
 /// A conversion.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the columns of conversions")]
 pub struct BookedConversion {
     pub id: String,
     pub event_id: String,
@@ -41,7 +40,6 @@ pub struct BookedConversion {
 
 /// A commission.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the columns of commissions")]
 pub struct BookedCommission {
     pub conversion_id: String,
     pub amount_micros: i64,
@@ -50,7 +48,6 @@ pub struct BookedCommission {
 
 /// A delivery.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the columns of deliveries")]
 pub struct BookedDelivery {
     pub state: String,
     pub attempts: u64,
@@ -216,22 +213,22 @@ fn judge_balances(evidence: &Evidence, findings: &mut Findings) {
 /// What subscribers were told: each message that is due, at least once, under one id, well signed.
 fn judge_messages(evidence: &Evidence, findings: &mut Findings) {
     let mut delivered: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let mut ids: BTreeMap<(&str, &str, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut ids: BTreeMap<(String, String, String), BTreeSet<&str>> = BTreeMap::new();
     for arrival in &evidence.arrivals {
         if !arrival.verified {
             let (id, endpoint) = (&arrival.webhook_id, &arrival.endpoint);
             findings.wrongly_signed.push(format!("{id} at {endpoint} has a signature that does not fit"));
         } else if arrival.delivered() {
             *delivered.entry((&arrival.endpoint, &arrival.webhook_id)).or_default() += 1;
-            let what = (arrival.endpoint.as_str(), arrival.event_type.as_str(), arrival.event_id.as_str());
+            let what = (arrival.endpoint.clone(), arrival.event_type.clone(), arrival.event_id.clone());
             ids.entry(what).or_default().insert(&arrival.webhook_id);
         }
     }
     for story in &evidence.stories {
         let event_id = story.event_id(&evidence.demo);
         for told in story.outcome().told {
-            for endpoint in [OPERATOR_ENDPOINT, &affiliate_endpoint(story.affiliate())] {
-                let what = (endpoint, told.event_type, event_id.as_str());
+            for endpoint in [OPERATOR_ENDPOINT.to_owned(), affiliate_endpoint(story.affiliate())] {
+                let what = (endpoint.clone(), told.event_type.to_owned(), event_id.clone());
                 match ids.remove(&what).map_or(0, |ids| ids.len()) {
                     0 => findings.lost.push(format!("{} of {event_id} did not arrive at {endpoint}", told.event_type)),
                     1 => {}
