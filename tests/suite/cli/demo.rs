@@ -19,7 +19,12 @@ async fn on(stack: Stack, arguments: &[&str]) -> (Vec<String>, Option<Database>)
         Stack::Embedded => None,
         Stack::Brokered => {
             let database = engines::open(Kind::Postgres).await;
-            all.extend(["--database-url".to_owned(), database.url(), "--amqp-url".to_owned(), server("POSTBACK_TEST_AMQP_URL")]);
+            all.extend([
+                "--database-url".to_owned(),
+                database.url(),
+                "--amqp-url".to_owned(),
+                server("POSTBACK_TEST_AMQP_URL"),
+            ]);
             Some(database)
         }
     };
