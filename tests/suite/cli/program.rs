@@ -83,9 +83,9 @@ pub fn start(folder: &Folder, arguments: &[&str], variables: &[(&str, &str)]) ->
     Program { child, out, err }
 }
 
-/// Runs `postback` to its end.
-pub async fn run(folder: &Folder, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
-    start(folder, arguments, variables).ended().await
+/// Starts `postback`, and waits for its end.
+pub fn run(folder: &Folder, arguments: &[&str], variables: &[(&str, &str)]) -> impl Future<Output = Ended> + use<> {
+    start(folder, arguments, variables).ended()
 }
 
 impl Program {
