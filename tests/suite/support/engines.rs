@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use postback::domain::secret::MasterKey;
 use postback::store::{Store, StoreSettings, postgres, sqlite};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
@@ -114,19 +114,56 @@ impl Database {
         }
     }
 
-    /// Past the store, with the rights of the service's own user.
-    pub async fn raw(&self) -> Raw {
+    /// Takes every table away, as before the first migration.
+    pub async fn clear(&self) {
+        let raw = self.raw().await;
+        match self.kind {
+            Kind::Sqlite => {
+                raw.execute("PRAGMA foreign_keys = off").await.unwrap();
+                let select = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
+                for table in raw.texts(select).await {
+                    raw.execute(&format!("DROP TABLE {table}")).await.unwrap();
+                }
+            }
+            Kind::Postgres => {
+                raw.execute("DROP SCHEMA public CASCADE").await.unwrap();
+                raw.execute("CREATE SCHEMA public").await.unwrap();
+            }
+        }
+    }
+
+    /// Everything in the database, as bytes to be searched: SQLite's files as they are, PostgreSQL's rows with texts as
+    /// texts and bytes as bytes.
+    pub async fn dump(&self) -> Vec<u8> {
+        let raw = self.raw().await;
         match &self.place {
             Place::Folder(folder) => {
-                let options = SqliteConnectOptions::new()
-                    .filename(folder.join("test.db"))
-                    .busy_timeout(Duration::from_secs(20))
-                    .pragma("recursive_triggers", "on");
+                let files = ["test.db", "test.db-wal"].map(|file| std::fs::read(folder.join(file)).unwrap_or_default());
+                files.concat()
+            }
+            Place::Database(_) => {
+                let mut everything = Vec::new();
+                for table in raw.tables().await {
+                    for row in raw.texts(&format!("SELECT t::text FROM {table} t")).await {
+                        everything.extend(row.split("\\\\x").skip(1).flat_map(hex_start));
+                        everything.extend(row.into_bytes());
+                    }
+                }
+                everything
+            }
+        }
+    }
+
+    /// Past the store, with the rights of the service's own user.
+    pub async fn raw(&self) -> Raw {
+        match self.kind {
+            Kind::Sqlite => {
+                let options = SqliteConnectOptions::from_str(&self.url()).unwrap();
+                let options = options.busy_timeout(Duration::from_secs(20)).pragma("recursive_triggers", "on");
                 Raw::Sqlite(SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap())
             }
-            Place::Database(name) => {
-                let options = PgConnectOptions::from_str(&server::url_of(name)).unwrap();
-                Raw::Postgres(PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap())
+            Kind::Postgres => {
+                Raw::Postgres(PgPoolOptions::new().max_connections(1).connect(&self.url()).await.unwrap())
             }
         }
     }
@@ -139,6 +176,12 @@ impl Drop for Database {
             Place::Database(name) => server::give_back(name.clone()),
         }
     }
+}
+
+/// The bytes that a text spells in hexadecimal, up to the first other character.
+fn hex_start(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text.chars().map_while(|digit| digit.to_digit(16)).collect();
+    digits.as_chunks::<2>().0.iter().filter_map(|[high, low]| u8::try_from(high * 16 + low).ok()).collect()
 }
 
 /// A connection past the store.
