@@ -30,6 +30,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// When nothing was delivered for so long, what is missing will not come. Longer than any lease, wait or sweep.
 const STILLNESS: Duration = Duration::from_secs(40);
+/// The same where nothing even waits to be delivered: longer than it takes to find a parked postback's click.
+const EMPTINESS: Duration = Duration::from_secs(10);
 
 /// Everybody who takes part beside the service.
 pub struct Stage {
@@ -145,14 +147,14 @@ impl Stage {
     async fn all_told(&self, store: &dyn Store) -> Result<(), Failure> {
         let (mut last, mut since) = (self.receiver.delivered(), Instant::now());
         loop {
-            let delivered = self.receiver.delivered();
-            if delivered >= self.due() && !books::is_waiting(store, &self.world).await? {
+            let (delivered, waiting) = (self.receiver.delivered(), books::is_waiting(store, &self.world).await?);
+            if delivered >= self.due() && !waiting {
                 return Ok(());
             }
             if delivered != last {
                 (last, since) = (delivered, Instant::now());
             }
-            if since.elapsed() > STILLNESS {
+            if since.elapsed() > if waiting { STILLNESS } else { EMPTINESS } {
                 return Ok(());
             }
             tokio::time::sleep(LOOK_EVERY).await;

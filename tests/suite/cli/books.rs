@@ -1,4 +1,4 @@
-//! `ledger verify` over books that a demo kept, sound ones and such that somebody changed by hand.
+//! `ledger verify`, and the demo's judge, over books that a demo kept, sound ones and such that somebody changed by hand.
 
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -21,6 +21,9 @@ async fn sound_books_and_changed_ones() {
     assert_eq!(sqlx::query(change).execute(&mut raw).await.unwrap().rows_affected(), 1);
     raw.close().await.unwrap();
 
+    let demo = program::run(&folder, &["demo", "--exit", "--data", &data], &[]).await;
+    assert!(demo.out.contains("FAILED") && demo.out.contains("ledger verify"), "{}", demo.out);
+    demo.failed_with(1);
     let ended = verify().await;
     assert!(ended.out.contains("not sound"), "{}", ended.out);
     ended.failed_with(1);

@@ -102,3 +102,19 @@ async fn a_folder_belongs_to_its_demo() {
     let told = program::run(&folder, &fewer, &[]).await.failed_with(2);
     assert!(told.contains("60 events"), "{told}");
 }
+
+/// A message that the receiver does not remember was never delivered: the demo says so, in bounded time.
+#[tokio::test]
+async fn a_lost_message_is_an_exit_code() {
+    let folder = Folder::new();
+    let data = folder.join("demo");
+    let arguments = ["demo", "--exit", "--events", "20", "--data", data.to_str().unwrap()];
+    assert_green(&program::run(&folder, &arguments, &[]).await.succeeded());
+    let journal = data.join("received.journal");
+    let told = std::fs::read_to_string(&journal).unwrap();
+    let delivered = told.lines().find(|line| line.contains("\"answer\":200")).unwrap();
+    std::fs::write(&journal, told.replacen(&format!("{delivered}\n"), "", 1)).unwrap();
+    let ended = program::run(&folder, &arguments, &[]).await;
+    assert_eq!(row(&ended.out, "lost"), 1, "{}", ended.out);
+    ended.failed_with(1);
+}
