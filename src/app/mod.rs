@@ -234,7 +234,7 @@ fn open_queue(settings: &Settings, lifecycle: &Lifecycle) -> Result<Arc<dyn Queu
         prefix: settings.queue.prefix.clone(),
         publish_channels: u16::try_from(settings.queue.publish_channels).unwrap_or(u16::MAX),
         prefetch: settings.queue.prefetch,
-        max_length: settings.queue.max_length.into(),
+        max_length: settings.queue.max_length,
         confirm_timeout: settings.queue.confirm_timeout,
         call_timeout: settings.queue.call_timeout,
         ..RabbitMqSettings::new(url.clone())

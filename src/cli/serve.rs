@@ -17,6 +17,7 @@ use crate::app::{self, App, StartError};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::domain::catalog::Role;
+use crate::domain::secret::ApiKey;
 use crate::http;
 use crate::http::state::HttpState;
 use crate::lifecycle::Lifecycle;
@@ -63,20 +64,26 @@ async fn serve(settings: Settings, at_terminal: bool) -> Result<ExitCode, Failur
 
 async fn start(settings: Settings, lifecycle: &Lifecycle, at_terminal: bool) -> Result<(), Failure> {
     let App { state } = app::start(settings, Clock::system(), lifecycle).await?;
-    let has_admin = keys::has_admin(state.store.as_ref()).await?;
     let address = serve_http(&state, lifecycle)?;
-    if has_admin {
-        return Ok(());
+    match first_key(&state, at_terminal).await? {
+        Some(key) => print(&first_key_text(address, key.to_text().expose_secret())),
+        None => Ok(()),
+    }
+}
+
+/// An admin key where none was ever made and somebody is there to read it.
+async fn first_key(state: &HttpState, at_terminal: bool) -> Result<Option<ApiKey>, Failure> {
+    if keys::has_admin(state.store.as_ref()).await? {
+        return Ok(None);
     }
     if !at_terminal {
         tracing::warn!("there is no admin key yet: `postback keys create --role admin` makes one");
-        return Ok(());
+        return Ok(None);
     }
     let new = NewKey { name: "first admin".to_owned(), ..NewKey::of(Role::Admin, &state.settings) };
     let key = keys::create(state.store.as_ref(), new, state.clock.now()).await?;
     state.catalog.refresh().await?;
-    let key = key.to_text();
-    print(&first_key_text(address, key.expose_secret()))
+    Ok(Some(key))
 }
 
 /// Serves HTTP on the address of the settings; answers the address with its real port.
@@ -106,4 +113,35 @@ fn first_key_text(address: SocketAddr, key: &str) -> String {
         "\nThis is the first start, so here is an admin key. It is shown once and stored as a hash only:\n\n    {key}\n\n\
          Try it:\n\n    curl -H 'Authorization: Bearer {key}' http://{address}/v1/admin/operators\n\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_key_is_made_once_and_only_for_a_reader() {
+        let name: [u8; 8] = rand::random();
+        let folder = std::env::temp_dir().join(format!("postback-serve-{}", u64::from_be_bytes(name)));
+        let settings = Settings::from_pairs(&[("data_dir", folder.to_str().unwrap())]).unwrap();
+        let lifecycle = Lifecycle::new(settings.server.drain);
+        let App { state } = app::start(settings, Clock::system(), &lifecycle).await.unwrap();
+        assert!(first_key(&state, false).await.unwrap().is_none());
+        assert!(!keys::has_admin(state.store.as_ref()).await.unwrap(), "nobody would have read it");
+        let key = first_key(&state, true).await.unwrap().unwrap();
+        assert!(state.catalog.current().key(key.public_id()).is_some(), "it works at once");
+        assert!(first_key(&state, true).await.unwrap().is_none(), "it is made once");
+        lifecycle.stop();
+        lifecycle.run_until_stopped().await.unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_line_to_try_uses_the_key_where_it_is_reached() {
+        let text = first_key_text("0.0.0.0:8080".parse().unwrap(), "pbk_x");
+        assert!(
+            text.contains("curl -H 'Authorization: Bearer pbk_x' http://127.0.0.1:8080/v1/admin/operators\n"),
+            "{text}"
+        );
+    }
 }

@@ -25,12 +25,12 @@ use crate::store::Store;
 pub async fn list_own_conversions(
     key: AffiliateKey,
     request: HttpRequest,
-    state: web::Data<Context>,
+    context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let mut query = ListQuery::read(request.query_string(), &["status", "click_id"])?;
     query.filter.affiliate_id = Some(key.affiliate_id);
     let ask = |store: Arc<dyn Store>, filter, page| async move { store.conversions(&filter, page).await };
-    list::<OwnConversion, _, _>(&state, query, ask, |row| row.id.uuid()).await
+    list::<OwnConversion, _, _>(&context, query, ask, |row| row.id.uuid()).await
 }
 
 /// The affiliate's commissions with their explanations, newest first.
@@ -47,12 +47,12 @@ pub async fn list_own_conversions(
 pub async fn list_own_commissions(
     key: AffiliateKey,
     request: HttpRequest,
-    state: web::Data<Context>,
+    context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let mut query = ListQuery::read(request.query_string(), &["state", "conversion_id"])?;
     query.filter.affiliate_id = Some(key.affiliate_id);
     let ask = |store: Arc<dyn Store>, filter, page| async move { store.commissions(&filter, page).await };
-    list::<Commission, _, _>(&state, query, ask, |row| row.id.uuid()).await
+    list::<Commission, _, _>(&context, query, ask, |row| row.id.uuid()).await
 }
 
 /// Deliveries to the affiliate's endpoints, newest first.
@@ -69,10 +69,10 @@ pub async fn list_own_commissions(
 pub async fn list_own_deliveries(
     key: AffiliateKey,
     request: HttpRequest,
-    state: web::Data<Context>,
+    context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let mut query = ListQuery::read(request.query_string(), &["state", "endpoint_id"])?;
     query.filter.affiliate_id = Some(key.affiliate_id);
     let ask = |store: Arc<dyn Store>, filter, page| async move { store.deliveries(&filter, page).await };
-    list::<Delivery, _, _>(&state, query, ask, |row| row.id.uuid()).await
+    list::<Delivery, _, _>(&context, query, ask, |row| row.id.uuid()).await
 }

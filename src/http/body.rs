@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 
-use super::extract::{header_pairs, state_of};
+use super::extract::{context_of, header_pairs};
 use super::problem::Problem;
 use crate::domain::request::Headers;
 use crate::domain::verdict::{Code, Rejection};
@@ -68,7 +68,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         let (request, payload) = (request.clone(), web::Payload::from_request(request, payload).into_inner());
         Box::pin(async move {
             let payload = payload.map_err(|_| Problem::of(Code::Malformed))?;
-            let settings = &state_of(&request)?.parts().settings.server;
+            let settings = &context_of(&request)?.parts().settings.server;
             let limits = BodyLimits { max_bytes: settings.max_body.get(), deadline: settings.body_timeout };
             require_json(&request)?;
             let bytes = read(&request, payload, limits).await?;
@@ -115,7 +115,8 @@ fn refusal(error: &serde_path_to_error::Error<serde_json::Error>) -> Rejection {
     if let Some(name) = quoted("duplicate field `") {
         return Rejection::of_field(Code::DuplicateParameter, &plain(&format!("{parent}{name}")));
     }
-    let refused = Rejection::of_field(Code::Validation, &plain(&path));
+    let of_all = Rejection::new(Code::Validation);
+    let refused = if path == "." { of_all } else { Rejection::of_field(Code::Validation, &plain(&path)) };
     Rejection { detail: Some(expectation(&message).into()), ..refused }
 }
 

@@ -1,9 +1,10 @@
 //! `/v1/clicks`: an operator tells us of clicks that another tracker saw.
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use super::body::{self, BodyLimits};
@@ -93,17 +94,17 @@ pub async fn import_clicks(
     key: OperatorKey,
     request: HttpRequest,
     payload: web::Payload,
-    state: web::Data<Context>,
+    context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     body::require_json(&request)?;
-    let limits = BodyLimits { max_bytes: MAX_BODY_BYTES, deadline: state.parts().settings.server.body_timeout };
+    let limits = BodyLimits { max_bytes: MAX_BODY_BYTES, deadline: context.parts().settings.server.body_timeout };
     let rows = rows(&body::read(&request, payload, limits).await?)?;
-    let (catalog, now) = (state.catalog(), state.parts().clock.now());
+    let (catalog, now) = (context.catalog(), context.parts().clock.now());
     let read: Vec<Result<NewClick, Rejection>> =
         rows.iter().map(|row| click(row.get(), &catalog, key.operator_id, now)).collect();
     let clicks: Vec<NewClick> = read.iter().filter_map(|row| row.as_ref().ok().cloned()).collect();
-    let writer = state.parts().clicks.clone();
-    let mut written = state.apart(async move { writer.write(clicks).await }).await??.into_iter();
+    let writer = context.parts().clicks.clone();
+    let mut written = context.apart(async move { writer.write(clicks).await }).await??.into_iter();
     let results = read.into_iter().map(|row| result(row, &mut written)).collect();
     Ok(HttpResponse::Ok().json(ClickResults { results }))
 }

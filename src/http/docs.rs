@@ -47,7 +47,8 @@ pub struct Documentation {
 }
 
 /// The document of all routes.
-fn document() -> OpenApi {
+#[must_use]
+pub fn openapi() -> OpenApi {
     let mut frame = Frame::openapi();
     let schemes = &mut frame.components.get_or_insert_default().security_schemes;
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
@@ -63,13 +64,13 @@ fn document() -> OpenApi {
 #[must_use]
 pub fn openapi_yaml() -> String {
     #[expect(clippy::expect_used, reason = "the document is made of constants; a test writes it")]
-    document().to_yaml().expect("the document can be written as YAML")
+    openapi().to_yaml().expect("the document can be written as YAML")
 }
 
 /// The document and what is made of it, once for each process.
 #[must_use]
 pub fn documentation() -> Documentation {
-    let paths = document().paths.paths;
+    let paths = openapi().paths.paths;
     let methods = paths.into_iter().map(|(path, item)| (path, methods_of(&item))).collect();
     Documentation { yaml: openapi_yaml(), methods }
 }

@@ -1,11 +1,11 @@
 //! Who is calling, as arguments of handlers: a handler that takes an [`AdminKey`] is reached by admins only.
 
+use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
-use std::future::{Ready, ready};
-use std::str::FromStr;
 
 use super::context::Context;
 use super::observe::Facts;
@@ -24,37 +24,37 @@ pub fn header_pairs(request: &HttpRequest) -> Vec<(&str, &[u8])> {
 
 /// Where a request comes from, judged through the trusted proxies.
 #[must_use]
-pub fn address_of(request: &HttpRequest, state: &Context) -> IpAddr {
+pub fn address_of(request: &HttpRequest, context: &Context) -> IpAddr {
     // Only a test without a socket has no peer.
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    let proxies = &state.parts().settings.server.trusted_proxies;
+    let proxies = &context.parts().settings.server.trusted_proxies;
     client_address(peer, Headers(&header_pairs(request)), ForwardedHeader::default(), proxies)
 }
 
 /// The id of a request, as it is stored.
 #[must_use]
-pub fn request_id(request: &HttpRequest, state: &Context) -> RequestId {
-    Facts::get(request).map_or_else(|| RequestId::new(state.parts().clock.now()), |facts| facts.request_id())
+pub fn request_id(request: &HttpRequest, context: &Context) -> RequestId {
+    Facts::get(request).map_or_else(|| RequestId::new(context.parts().clock.now()), |facts| facts.request_id())
 }
 
-/// The state of the service.
+/// What handlers work with.
 ///
 /// # Errors
 /// `unavailable` in an application that was put together without it.
-pub fn state_of(request: &HttpRequest) -> Result<&Context, Problem> {
-    let state = request.app_data::<web::Data<Context>>();
-    state.map(|state| state.get_ref()).ok_or_else(|| Problem::of(Code::Unavailable))
+pub fn context_of(request: &HttpRequest) -> Result<&Context, Problem> {
+    let context = request.app_data::<web::Data<Context>>();
+    context.map(|context| context.get_ref()).ok_or_else(|| Problem::of(Code::Unavailable))
 }
 
 /// The holder of the key that a request presents; address, rate and role are not judged yet.
 ///
 /// # Errors
 /// `unauthenticated`.
-pub fn caller_of(request: &HttpRequest, state: &Context) -> Result<Caller, Problem> {
+pub fn caller_of(request: &HttpRequest, context: &Context) -> Result<Caller, Problem> {
     let pairs = header_pairs(request);
-    let address = address_of(request, state);
-    let caller = identify(&state.catalog(), Headers(&pairs), address, state.parts().clock.now())
-        .inspect_err(|_| state.parts().metrics.unauthenticated.inc())?;
+    let address = address_of(request, context);
+    let caller = identify(&context.catalog(), Headers(&pairs), address, context.parts().clock.now())
+        .inspect_err(|_| context.parts().metrics.unauthenticated.inc())?;
     if let Some(facts) = Facts::get(request) {
         facts.set_key(caller.key.id);
     }
@@ -65,8 +65,8 @@ pub fn caller_of(request: &HttpRequest, state: &Context) -> Result<Caller, Probl
 ///
 /// # Errors
 /// `rate_limited`.
-pub fn take_rate(request: &HttpRequest, state: &Context, caller: &Caller) -> Result<(), Problem> {
-    let allowance = caller.take_rate(state.rates())?;
+pub fn take_rate(request: &HttpRequest, context: &Context, caller: &Caller) -> Result<(), Problem> {
+    let allowance = caller.take_rate(context.rates())?;
     if let Some(facts) = Facts::get(request) {
         facts.set_allowance(allowance);
     }
@@ -75,10 +75,10 @@ pub fn take_rate(request: &HttpRequest, state: &Context, caller: &Caller) -> Res
 
 /// A caller whose key, address and rate are in order.
 fn admitted(request: &HttpRequest) -> Result<Caller, Problem> {
-    let state = state_of(request)?;
-    let caller = caller_of(request, state)?;
+    let context = context_of(request)?;
+    let caller = caller_of(request, context)?;
     caller.judge_address()?;
-    take_rate(request, state, &caller)?;
+    take_rate(request, context, &caller)?;
     Ok(caller)
 }
 

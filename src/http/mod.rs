@@ -24,5 +24,5 @@ mod server;
 pub mod state;
 mod views;
 
-pub use docs::openapi_yaml;
+pub use docs::{openapi, openapi_yaml};
 pub use server::{Serving, serve};

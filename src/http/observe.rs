@@ -88,27 +88,21 @@ fn is_token(text: &str) -> bool {
 /// The middleware around the whole application.
 ///
 /// # Errors
-/// None: every error leaves as a response.
+/// None of ours: handlers' errors are responses by the time they come here.
 pub async fn observe(
-    state: web::Data<Context>,
+    context: web::Data<Context>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let begun = Instant::now();
-    let facts = Facts::of(&request, state.parts().clock.now());
+    let facts = Facts::of(&request, context.parts().clock.now());
     request.extensions_mut().insert(facts.clone());
     let answered = match judge_head(&request) {
         Err(problem) => request.into_response(problem.respond(&facts.0.shown)),
-        Ok(()) => {
-            let http_request = request.request().clone();
-            match next.call(request).await {
-                Ok(response) => shaped(response.map_into_boxed_body(), &facts),
-                Err(error) => shaped(ServiceResponse::from_err(error, http_request), &facts),
-            }
-        }
+        Ok(()) => shaped(next.call(request).await?.map_into_boxed_body(), &facts),
     };
     let answered = with_headers(answered, &facts);
-    report(&answered, &facts, &state, begun);
+    report(&answered, &facts, &context, begun);
     Ok(answered)
 }
 
@@ -179,12 +173,12 @@ fn with_headers(mut response: ServiceResponse, facts: &Facts) -> ServiceResponse
 }
 
 /// One log line, and the metrics of the route.
-fn report(response: &ServiceResponse, facts: &Facts, state: &Context, begun: Instant) {
+fn report(response: &ServiceResponse, facts: &Facts, context: &Context, begun: Instant) {
     let (duration, status) = (begun.elapsed(), response.status().as_u16());
     let request = response.request();
     let pattern = request.match_pattern();
     let route = pattern.as_deref().unwrap_or(UNMATCHED);
-    state.parts().metrics.http_request(route, status, duration);
+    context.parts().metrics.http_request(route, status, duration);
     let ours = facts.0.id.to_string();
     tracing::info!(
         request_id = facts.0.shown,

@@ -38,14 +38,14 @@ pub async fn livez() -> HttpResponse {
     responses((status = 200, body = Readiness), (status = 503, body = Readiness, description = "Not ready."))
 )]
 #[get("/readyz")]
-pub async fn readyz(state: web::Data<Context>) -> HttpResponse {
-    let parts = state.parts();
-    let database = state.ask(|store| async move { store.ping().await }).await.is_ok();
+pub async fn readyz(context: web::Data<Context>) -> HttpResponse {
+    let parts = context.parts();
+    let database = context.ask(|store| async move { store.ping().await }).await.is_ok();
     let readiness = Readiness {
         ready: database,
         database,
         engine: parts.store.engine(),
-        configuration_version: state.catalog().version(),
+        configuration_version: context.catalog().version(),
         queue: parts.queue.health(),
     };
     let mut response = if database { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
@@ -61,8 +61,8 @@ pub async fn readyz(state: web::Data<Context>) -> HttpResponse {
     )
 )]
 #[get("/metrics")]
-pub async fn metrics(state: web::Data<Context>) -> Result<HttpResponse, Problem> {
-    let text = state.parts().metrics.render().map_err(|error| {
+pub async fn metrics(context: web::Data<Context>) -> Result<HttpResponse, Problem> {
+    let text = context.parts().metrics.render().map_err(|error| {
         tracing::error!(%error, "the metrics could not be written");
         Problem::of(Code::Unavailable)
     })?;

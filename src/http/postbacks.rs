@@ -71,9 +71,9 @@ pub struct WarningDocument {
 pub async fn get_postback(
     request: HttpRequest,
     payload: web::Payload,
-    state: web::Data<Context>,
+    context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
-    receive(&request, "GET", payload, &state).await
+    receive(&request, "GET", payload, &context).await
 }
 
 /// Reports an event in the body, as JSON or as a form.
@@ -93,9 +93,9 @@ pub async fn get_postback(
 pub async fn post_postback(
     request: HttpRequest,
     payload: web::Payload,
-    state: web::Data<Context>,
+    context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
-    receive(&request, "POST", payload, &state).await
+    receive(&request, "POST", payload, &context).await
 }
 
 /// Key, address, rate, role, size; then the use case. A request from a denied address is read all the same, because
@@ -104,25 +104,25 @@ async fn receive(
     request: &HttpRequest,
     method: &'static str,
     payload: web::Payload,
-    state: &Context,
+    context: &Context,
 ) -> Result<HttpResponse, Problem> {
-    let caller = caller_of(request, state)?;
+    let caller = caller_of(request, context)?;
     let denied = caller.judge_address().err();
     if denied.is_none() {
-        take_rate(request, state, &caller)?;
+        take_rate(request, context, &caller)?;
     }
     let (operator_id, source_id) = caller.operator().map_err(|scope| denied.clone().unwrap_or(scope))?;
-    let server = &state.parts().settings.server;
+    let server = &context.parts().settings.server;
     let limits = BodyLimits { max_bytes: server.max_body.get(), deadline: server.body_timeout };
     let body = body::read(request, payload, limits).await?;
     let pairs = header_pairs(request);
     let raw =
         RawRequest { method, raw_query: request.query_string().as_bytes(), headers: Headers(&pairs), body: &body };
-    let request_id = request_id(request, state);
+    let request_id = request_id(request, context);
     let incoming = Incoming { caller: &caller, operator_id, source_id, request_id, method, raw };
     let answer = match denied {
-        Some(rejection) => state.intake().reject(incoming, rejection).await?,
-        None => state.intake().receive(incoming).await?,
+        Some(rejection) => context.intake().reject(incoming, rejection).await?,
+        None => context.intake().receive(incoming).await?,
     };
     verdict(answer)
 }

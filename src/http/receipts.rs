@@ -29,12 +29,12 @@ use crate::store::Store;
 pub async fn list_own_receipts(
     key: OperatorKey,
     request: HttpRequest,
-    state: web::Data<Context>,
+    context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let mut query = ListQuery::read(request.query_string(), &["verdict"])?;
     query.filter.operator_id = Some(key.operator_id);
     let ask = |store: Arc<dyn Store>, filter, page| async move { store.receipts(&filter, page).await };
-    list::<Receipt, _, _>(&state, query, ask, |row| row.id.uuid()).await
+    list::<Receipt, _, _>(&context, query, ask, |row| row.id.uuid()).await
 }
 
 /// One of the operator's receipts, with every verdict on it.
@@ -51,9 +51,9 @@ pub async fn list_own_receipts(
 pub async fn get_own_receipt(
     key: OperatorKey,
     id: PathId<ReceiptId>,
-    state: web::Data<Context>,
+    context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
-    let found = state.ask(move |store| async move { store.receipt(id.0).await }).await?;
+    let found = context.ask(move |store| async move { store.receipt(id.0).await }).await?;
     let own = found.filter(|receipt| receipt.operator_id == key.operator_id).ok_or_else(Problem::not_found)?;
     Ok(HttpResponse::Ok().json(Receipt::from(own)))
 }

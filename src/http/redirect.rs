@@ -28,15 +28,15 @@ use crate::intake::visit::{NoVisit, Visitor, visit};
 pub async fn follow(
     request: HttpRequest,
     link: web::Path<String>,
-    state: web::Data<Context>,
+    context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
-    let parts = state.parts();
+    let parts = context.parts();
     let visitor = Visitor {
-        address: address_of(&request, &state),
+        address: address_of(&request, &context),
         user_agent: request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()),
         raw_query: request.query_string().as_bytes(),
     };
-    let visit = visit(&state.catalog(), &link, visitor, parts.clock.now()).map_err(|error| match error {
+    let visit = visit(&context.catalog(), &link, visitor, parts.clock.now()).map_err(|error| match error {
         NoVisit::UnknownLink => {
             parts.metrics.click("unknown_link");
             Problem::not_found()

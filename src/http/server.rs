@@ -3,9 +3,9 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::http::KeepAlive;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,9 @@ use super::docs::{Documentation, documentation};
 use super::observe::observe;
 use super::routes::routes;
 use super::state::HttpState;
+
+/// How long a connection may lie idle between two requests.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// A server that is to be run.
 pub struct Serving {
@@ -43,7 +46,7 @@ pub fn serve(listener: TcpListener, state: Arc<HttpState>) -> io::Result<Serving
             .into_app()
     })
     .workers(settings.threads)
-    .keep_alive(KeepAlive::Os)
+    .keep_alive(KEEP_ALIVE)
     .client_request_timeout(settings.head_timeout)
     .shutdown_timeout(settings.drain.as_secs())
     .disable_signals()

@@ -3,7 +3,17 @@
 use std::borrow::Cow;
 
 use sqlx::SqlSafeStr;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+
+use super::StoreError;
+
+/// What went wrong: the database's own failure, or migrations that do not fit this program's.
+pub fn failed(error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => source.into(),
+        other => StoreError::Corrupt(other.to_string()),
+    }
+}
 
 macro_rules! migrations {
     ($engine:literal: $($version:literal $name:literal,)+) => {

@@ -9,10 +9,14 @@
 )]
 
 mod borders;
+mod cli;
 mod config;
 mod crash;
 mod delivery;
+mod http;
+mod openapi;
 mod queue;
 mod sender;
 mod store;
 mod support;
+mod tour;

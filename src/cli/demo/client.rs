@@ -77,6 +77,11 @@ impl Client {
         self.send(Method::POST, path, headers, json).await
     }
 
+    /// Changes something.
+    pub async fn patch(&mut self, path: &str, json: String) -> Result<Answer, NoAnswer> {
+        self.send(Method::PATCH, path, &[], json).await
+    }
+
     async fn send(
         &mut self,
         method: Method,

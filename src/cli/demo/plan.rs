@@ -115,10 +115,7 @@ const KINDS: [Kind; 16] = [
     // Sent twice.
     (
         Click::Own,
-        &[
-            ("sale", "approved", Verdict::Accepted, Mark::Plain),
-            ("sale", "approved", Verdict::Duplicate, Mark::Plain),
-        ],
+        &[("sale", "approved", Verdict::Accepted, Mark::Plain), ("sale", "approved", Verdict::Duplicate, Mark::Plain)],
     ),
     NEW_SALE,
     // Approved later.
@@ -252,7 +249,9 @@ mod tests {
     #[test]
     fn a_longer_demo_begins_like_a_shorter_one_and_numbers_are_whole() {
         let (short, long) = (stories(21), stories(2_000));
-        let steps = |stories: &[Story]| stories.iter().flat_map(|story| &story.steps).map(|step| step.number).collect::<Vec<_>>();
+        let steps = |stories: &[Story]| {
+            stories.iter().flat_map(|story| &story.steps).map(|step| step.number).collect::<Vec<_>>()
+        };
         assert_eq!(steps(&long), (0..2_000).collect::<Vec<_>>());
         assert_eq!(steps(&short), (0..21).collect::<Vec<_>>());
         for (early, late) in short.iter().zip(&long) {
@@ -269,7 +268,11 @@ mod tests {
         let of = |number: usize| all[number].outcome();
         let names = |outcome: &Outcome| outcome.told.iter().map(|told| told.event_type).collect::<Vec<_>>();
         assert_eq!((of(0).status, of(0).owed_cents), (Some("approved"), 1_250));
-        assert_eq!(names(&of(2)), ["conversion.recorded", "commission.created", "commission.approved"], "a duplicate tells nothing");
+        assert_eq!(
+            names(&of(2)),
+            ["conversion.recorded", "commission.created", "commission.approved"],
+            "a duplicate tells nothing"
+        );
         assert_eq!(
             names(&of(4)),
             ["conversion.recorded", "commission.created", "conversion.updated", "commission.approved"]

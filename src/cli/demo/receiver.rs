@@ -1,8 +1,8 @@
 //! The subscribers' side: a real HTTP server that verifies every message and writes down what came before it answers.
 //!
 //! The verifying is Standard Webhooks' own crate, which shares no line with what signs. It fails on purpose, so that
-//! retries show: the first try of every fifth message gets 500, of every seventeenth no answer at all, and for a
-//! second nobody gets more than 503. Each message is failed on purpose at most once by number.
+//! retries show: the first try of every fifth message gets 500, of every seventeenth no answer at all, and one endpoint
+//! answers nothing but 503 for a second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::journal::Journal;
+use super::world::affiliate_endpoint;
 use crate::clock::Clock;
 use crate::domain::time::Timestamp;
 
@@ -35,7 +36,9 @@ const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 const FAILS_EVERY: usize = 5;
 /// Of so many messages, the first try of one gets no answer.
 const DROPS_EVERY: usize = 17;
-/// After so many messages everything gets 503 …
+/// The endpoint that is out for a while …
+const OUTAGE_AT: usize = 1;
+/// … after so many messages to all of them …
 const OUTAGE_AFTER: usize = 100;
 /// … for so long.
 const OUTAGE: Duration = Duration::from_secs(1);
@@ -214,7 +217,7 @@ impl Seen {
         if number >= OUTAGE_AFTER && self.outage_until.is_none() {
             self.outage_until = Some(now.plus(OUTAGE));
         }
-        if self.outage_until.is_some_and(|end| now < end) {
+        if endpoint == affiliate_endpoint(OUTAGE_AT) && self.outage_until.is_some_and(|end| now < end) {
             Mood::Out
         } else if first && number.is_multiple_of(DROPS_EVERY) {
             Mood::Gone
@@ -258,10 +261,15 @@ mod tests {
             moods.push(seen.mood("op", &id, early));
             seen.messages.insert(("op".to_owned(), id));
         }
-        assert_eq!(moods[4], Mood::Broken);
-        assert_eq!(moods[16], Mood::Gone);
-        assert!(moods[99..].iter().all(|mood| *mood == Mood::Out), "the clock stands in the outage");
-        assert!((1..=200).all(|number| seen.mood("op", &number.to_string(), late) == Mood::Good), "second tries are good");
+        assert_eq!((moods[4], moods[16]), (Mood::Broken, Mood::Gone));
+        let out = affiliate_endpoint(OUTAGE_AT);
+        assert_eq!(seen.mood(&out, "x", early), Mood::Out, "the clock stands in the outage");
+        assert_ne!(moods[150], Mood::Out, "the others go on");
+        assert_ne!(seen.mood(&out, "x", late), Mood::Out, "it ends");
+        assert!(
+            (1..=200).all(|number| seen.mood("op", &number.to_string(), late) == Mood::Good),
+            "second tries are good"
+        );
     }
 
     #[test]

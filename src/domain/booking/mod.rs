@@ -1,8 +1,8 @@
 //! What a batch of postbacks comes to: the rules of DOMAIN 2.4 and 2.5 over loaded state.
 //!
 //! The store calls this in the middle of its transaction: it loads clicks, lets [`Booking::prepare`] say which
-//! keys are wanted, claims those keys and loads what they lead to, then lets [`Booking::apply`] judge the items
-//! one after the other. What is to be written gathers in [`Writes`]. Nothing here does I/O, so the same
+//! keys are wanted, claims those keys and loads what they lead to, then lets [`Booking::apply_all`] judge the
+//! items one after the other. What is to be written gathers in [`Writes`]. Nothing here does I/O, so the same
 //! rules hold on both engines and under property tests. Items of one batch see each other's effects.
 
 mod earning;
@@ -206,12 +206,25 @@ impl<'a> Booking<'a> {
         &self.writes
     }
 
+    /// Judges all items, one after the other; then once more those that wait for an original which came after them.
+    pub fn apply_all(&mut self, prepared: &[Prepared]) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = prepared.iter().map(|prepared| self.apply(prepared)).collect();
+        for (outcome, prepared) in outcomes.iter_mut().zip(prepared) {
+            let found = prepared.known_by().any(|key| self.key_target(key).is_some());
+            if outcome.verdict == Verdict::Parked(ParkReason::OriginalMissing) && found {
+                self.writes.parked.retain(|parked| parked.receipt_id != prepared.item.receipt_id);
+                *outcome = self.apply(prepared);
+            }
+        }
+        outcomes
+    }
+
     /// Judges one item, after those before it.
     ///
     /// # Errors
     /// A rejection code for what the rules cannot represent, such as an amount out of range, is an outcome, not
     /// an error: this function always answers.
-    pub fn apply(&mut self, prepared: &Prepared) -> Outcome {
+    fn apply(&mut self, prepared: &Prepared) -> Outcome {
         if prepared.item.parked {
             self.writes.unparked.push(prepared.item.receipt_id);
         }

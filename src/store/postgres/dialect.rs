@@ -77,7 +77,7 @@ impl Engine {
     }
 
     pub(super) async fn run_migrations(&self) -> Result<(), StoreError> {
-        migrations::postgres().run(&self.reader).await.map_err(|error| StoreError::Corrupt(error.to_string()))
+        migrations::postgres().run(&self.reader).await.map_err(migrations::failed)
     }
 
     pub(super) async fn measure_offset_micros(&self) -> Result<i64, StoreError> {

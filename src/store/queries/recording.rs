@@ -123,7 +123,7 @@ impl Engine {
         let prepared = join_parked(connection, arrived, wait_keys, &mut booking).await?;
 
         let taken = take_keys(connection, &prepared, &mut booking).await?;
-        let outcomes: Vec<Outcome> = prepared.iter().map(|prepared| booking.apply(prepared)).collect();
+        let outcomes = booking.apply_all(&prepared);
         settle_keys(connection, taken, &booking).await?;
         let recorded = write(connection, arrivals, outcomes, &booking, terms, catalog).await?;
         crate::fail::point("record.before_commit").await;

@@ -83,7 +83,10 @@ impl Engine {
     }
 
     pub(super) async fn run_migrations(&self) -> Result<(), StoreError> {
-        migrations::sqlite().run(&self.writer).await.map_err(|error| StoreError::Corrupt(error.to_string()))
+        // The migrator takes no lock of its own on SQLite; in a transaction that may write, one process goes first.
+        let mut transaction = self.begin().await?;
+        migrations::sqlite().run_direct(None, &mut *transaction, false).await.map_err(migrations::failed)?;
+        Ok(transaction.commit().await?)
     }
 
     pub(super) async fn measure_offset_micros(&self) -> Result<i64, StoreError> {

@@ -17,6 +17,7 @@ on_both_engines!(
     what_waits_for_its_click_is_applied_in_the_order_received,
     an_arrival_wakes_what_waited_before_it,
     a_refund_before_its_sale_waits_for_it,
+    a_refund_before_its_sale_in_one_batch_is_applied_after_it,
     a_refund_before_its_sale_finds_it_by_the_once_key,
     a_refund_that_overtook_the_approval_ends_the_sale,
     a_refund_of_an_unknown_click_waits_twice,
@@ -98,6 +99,17 @@ async fn a_refund_before_its_sale_waits_for_it(kind: Kind) {
     assert_eq!(recorded.unparked[0].receipt_id, parked.receipt_id);
     world.assert_owed("0").await;
     assert_eq!(world.database.raw().await.count("ledger_transactions").await, 2, "booked, and taken back");
+}
+
+async fn a_refund_before_its_sale_in_one_batch_is_applied_after_it(kind: Kind) {
+    let world = World::new(kind).await;
+    let sale = world.a_sale(&world.click(), "e1");
+    let recorded = world.record_all([reversal("e1"), reversal("e2"), sale]).await;
+    let waits = Verdict::Parked(ParkReason::OriginalMissing);
+    assert_eq!(verdicts(&recorded.outcomes), [Verdict::Updated, waits, Verdict::Accepted]);
+    assert_eq!(recorded.outcomes[0].conversion_id, recorded.outcomes[2].conversion_id);
+    assert_eq!(world.database.raw().await.count("parked").await, 1);
+    world.assert_owed("0").await;
 }
 
 async fn a_refund_before_its_sale_finds_it_by_the_once_key(kind: Kind) {

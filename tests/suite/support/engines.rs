@@ -1,7 +1,11 @@
 //! A store of one's own on either engine, gone when the test is.
 //!
-//! SQLite lives in a temporary folder, PostgreSQL in a fresh database on the server that
-//! `POSTBACK_TEST_POSTGRES_URL` names. [`Database::raw`] goes past the store, to look at tables and to plant faults.
+//! SQLite lives in a temporary folder, PostgreSQL in a database of its own on the server that
+//! `POSTBACK_TEST_POSTGRES_URL` names. Making and dropping a database costs half a second and a checkpoint, so one
+//! that a test is done with is emptied for the next test of this process; what a process leaves behind, the next one
+//! drops. [`Database::raw`] goes past the store, to look at tables and to plant faults.
+
+pub mod server;
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -11,9 +15,9 @@ use std::time::Duration;
 
 use postback::domain::secret::MasterKey;
 use postback::store::{Store, StoreSettings, postgres, sqlite};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 /// Which engine.
@@ -37,22 +41,6 @@ macro_rules! on_both_engines {
     };
 }
 pub(crate) use on_both_engines;
-
-/// The server that databases are made on.
-#[expect(clippy::disallowed_methods, reason = "tests are told their servers by the environment")]
-pub fn server_url() -> String {
-    std::env::var("POSTBACK_TEST_POSTGRES_URL")
-        .expect("POSTBACK_TEST_POSTGRES_URL names the PostgreSQL to test with; ./scripts/test starts one and sets it")
-}
-
-/// The address of `database` on the same server.
-pub fn url_of(database: &str) -> String {
-    let server = server_url();
-    let (address, options) = server.split_once('?').map_or((server.as_str(), None), |(a, o)| (a, Some(o)));
-    let (authority, _) = address.rsplit_once('/').expect("the URL names a database");
-    let options = options.map(|options| format!("?{options}")).unwrap_or_default();
-    format!("{authority}/{database}{options}")
-}
 
 /// A store with its tables made, and where it lives.
 pub struct Database {
@@ -88,16 +76,14 @@ pub fn settings() -> StoreSettings {
 
 /// A fresh, migrated store.
 pub async fn open(kind: Kind) -> Database {
-    let name = format!("postback_test_{}", Uuid::new_v4().simple());
     let place = match kind {
         Kind::Sqlite => {
-            let folder = std::env::temp_dir().join(name);
+            let folder = std::env::temp_dir().join(format!("postback_test_{}", Uuid::new_v4().simple()));
             std::fs::create_dir(&folder).unwrap();
             Place::Folder(folder)
         }
         Kind::Postgres => {
-            let mut server = PgConnection::connect(&server_url()).await.expect("POSTBACK_TEST_POSTGRES_URL answers");
-            server.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+            let name = server::database().await;
             Place::Database(name)
         }
     };
@@ -110,7 +96,7 @@ pub async fn open(kind: Kind) -> Database {
 async fn connect(place: &Place, settings: &StoreSettings) -> Arc<dyn Store> {
     match place {
         Place::Folder(folder) => Arc::new(sqlite::Engine::open(&folder.join("test.db"), settings).await.unwrap()),
-        Place::Database(name) => Arc::new(postgres::Engine::connect(&url_of(name), settings).await.unwrap()),
+        Place::Database(name) => Arc::new(postgres::Engine::connect(&server::url_of(name), settings).await.unwrap()),
     }
 }
 
@@ -124,23 +110,60 @@ impl Database {
     pub fn url(&self) -> String {
         match &self.place {
             Place::Folder(folder) => format!("sqlite://{}", folder.join("test.db").display()),
-            Place::Database(name) => url_of(name),
+            Place::Database(name) => server::url_of(name),
+        }
+    }
+
+    /// Takes every table away, as before the first migration.
+    pub async fn clear(&self) {
+        let raw = self.raw().await;
+        match self.kind {
+            Kind::Sqlite => {
+                raw.execute("PRAGMA foreign_keys = off").await.unwrap();
+                let select = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
+                for table in raw.texts(select).await {
+                    raw.execute(&format!("DROP TABLE {table}")).await.unwrap();
+                }
+            }
+            Kind::Postgres => {
+                raw.execute("DROP SCHEMA public CASCADE").await.unwrap();
+                raw.execute("CREATE SCHEMA public").await.unwrap();
+            }
+        }
+    }
+
+    /// Everything in the database, as bytes to be searched: SQLite's files as they are, PostgreSQL's rows with texts as
+    /// texts and bytes as bytes.
+    pub async fn dump(&self) -> Vec<u8> {
+        let raw = self.raw().await;
+        match &self.place {
+            Place::Folder(folder) => {
+                let files = ["test.db", "test.db-wal"].map(|file| std::fs::read(folder.join(file)).unwrap_or_default());
+                files.concat()
+            }
+            Place::Database(_) => {
+                let mut everything = Vec::new();
+                for table in raw.tables().await {
+                    for row in raw.texts(&format!("SELECT t::text FROM {table} t")).await {
+                        everything.extend(row.split("\\\\x").skip(1).flat_map(hex_start));
+                        everything.extend(row.into_bytes());
+                    }
+                }
+                everything
+            }
         }
     }
 
     /// Past the store, with the rights of the service's own user.
     pub async fn raw(&self) -> Raw {
-        match &self.place {
-            Place::Folder(folder) => {
-                let options = SqliteConnectOptions::new()
-                    .filename(folder.join("test.db"))
-                    .busy_timeout(Duration::from_secs(20))
-                    .pragma("recursive_triggers", "on");
+        match self.kind {
+            Kind::Sqlite => {
+                let options = SqliteConnectOptions::from_str(&self.url()).unwrap();
+                let options = options.busy_timeout(Duration::from_secs(20)).pragma("recursive_triggers", "on");
                 Raw::Sqlite(SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap())
             }
-            Place::Database(name) => {
-                let options = PgConnectOptions::from_str(&url_of(name)).unwrap();
-                Raw::Postgres(PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap())
+            Kind::Postgres => {
+                Raw::Postgres(PgPoolOptions::new().max_connections(1).connect(&self.url()).await.unwrap())
             }
         }
     }
@@ -150,24 +173,15 @@ impl Drop for Database {
     fn drop(&mut self) {
         match &self.place {
             Place::Folder(folder) => std::fs::remove_dir_all(folder).unwrap_or_default(),
-            Place::Database(name) => drop_database(name.clone()),
+            Place::Database(name) => server::give_back(name.clone()),
         }
     }
 }
 
-/// On a thread of its own: a test's runtime may be ending.
-pub fn drop_database(name: String) {
-    let dropping = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let mut server = PgConnection::connect(&server_url()).await?;
-            server.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
-        })
-    });
-    if let Ok(Err(error)) = dropping.join() {
-        eprintln!("a test's database was left behind: {error}");
-    }
+/// The bytes that a text spells in hexadecimal, up to the first other character.
+fn hex_start(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text.chars().map_while(|digit| digit.to_digit(16)).collect();
+    digits.as_chunks::<2>().0.iter().filter_map(|[high, low]| u8::try_from(high * 16 + low).ok()).collect()
 }
 
 /// A connection past the store.

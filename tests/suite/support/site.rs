@@ -13,9 +13,9 @@ use postback::lifecycle::{Lifecycle, Stopped};
 use postback::store::Store;
 use postback::store::reading::{DeliveryView, Filter, Page};
 use secrecy::ExposeSecret;
-use sqlx::{Connection, Executor};
 
-use super::{engines, eventually, soon};
+use super::engines::server as databases;
+use super::{eventually, soon};
 
 /// The two ways in which the service is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Drop for Place {
         // What cannot be removed lies in the temporary folder.
         drop(std::fs::remove_dir_all(&self.folder));
         if let Some(database) = self.database.take() {
-            engines::drop_database(database);
+            databases::give_back(database);
         }
     }
 }
@@ -74,11 +74,11 @@ pub struct Service {
     _place: Arc<Place>,
 }
 
-/// The broker that the tests run on.
+/// A variable that `scripts/test` sets.
 #[expect(clippy::disallowed_methods, reason = "tests are told their servers by the environment")]
-fn amqp_url() -> String {
-    std::env::var("POSTBACK_TEST_AMQP_URL")
-        .expect("POSTBACK_TEST_AMQP_URL names the RabbitMQ to test with; ./scripts/test starts one and sets it")
+pub fn server(variable: &str) -> String {
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} is not set; ./scripts/test starts servers and sets it"))
 }
 
 impl Site {
@@ -105,16 +105,15 @@ impl Site {
             ("outbound.allow_ranges", "127.0.0.0/8"),
         ];
         let pairs = quick.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let database = (stack == Stack::Brokered).then(|| name.clone());
-        let site = Self { stack, place: Arc::new(Place { folder, database }), pairs };
-        if stack == Stack::Embedded {
-            return site;
-        }
-        let mut server = sqlx::PgConnection::connect(&engines::server_url()).await.unwrap();
-        server.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
-        site.with("database.url", &engines::url_of(&name))
+        let database = match stack {
+            Stack::Embedded => None,
+            Stack::Brokered => Some(databases::database().await),
+        };
+        let site = Self { stack, place: Arc::new(Place { folder, database: database.clone() }), pairs };
+        let Some(database) = database else { return site };
+        site.with("database.url", &databases::url_of(&database))
             .with("master_key", MasterKey::generate().to_base64().expose_secret())
-            .with("queue.amqp_url", &amqp_url())
+            .with("queue.amqp_url", &server("POSTBACK_TEST_AMQP_URL"))
             .with("queue.prefix", &name.replace('_', "-"))
     }
 
