@@ -228,8 +228,11 @@ settings! {
         lease: Duration = "30s" within "100ms" to "10m";
         /// How long after it was published a delivery that nobody claimed is published again.
         republish_after: Duration = "60s" within "100ms" to "1h";
-        /// How long a delivery waits that was handed back because its endpoint had no free slot.
+        /// How long a delivery waits that was handed back because its endpoint had no free slot, or whose hint no queue
+        /// took.
         hand_back_after: Duration = "5s" within "10ms" to "1h";
+        /// How long the queue may be out of order before due deliveries go to this instance's workers without it.
+        direct_after: Duration = "60s" within "100ms" to "1d";
         /// How often the sweeper looks for what is overdue.
         sweep_every: Duration = "15s" within "10ms" to "10m";
         /// Hints that this instance may have published and not seen claimed; the backlog beyond it stays in the database.

@@ -1,13 +1,15 @@
 //! Hints at deliveries: those of the last commit at once, the backlog as the window allows.
 //!
 //! The broker holds a bounded window, the database the backlog. A hint that no queue took changes nothing: its
-//! row comes up again by itself. The relay never waits for a caller and no caller waits for it.
+//! row comes up again by itself. The relay never waits for a caller and no caller waits for it. While the queue is out
+//! of order for long, what is due goes to this instance's workers directly; the claim keeps that safe.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{BatchLoop, Batcher, Bounds, batcher};
@@ -25,6 +27,8 @@ const HINTS_PER_MESSAGE: usize = 64;
 const TAKEN_AT_ONCE: i64 = 512;
 /// Of these, at most so many of one endpoint, so that all get their turn.
 const TAKEN_PER_ENDPOINT: i64 = 64;
+/// Hints handed to the workers at a time while the queue is out of order.
+const SERVED_AT_ONCE: i64 = 64;
 /// How often the length of the queue is asked for while there is a backlog.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The same while there is none: only for metrics and `room`.
@@ -44,7 +48,11 @@ struct Shared {
     window: usize,
     /// Messages' hints in the work queue, as last seen, and what was published since.
     in_queue: AtomicUsize,
+    /// Whether the last message was not taken.
+    refused: AtomicBool,
     backlog: Notify,
+    direct: mpsc::Sender<Vec<Hint>>,
+    directly: Mutex<mpsc::Receiver<Vec<Hint>>>,
 }
 
 /// The serving side: two tasks.
@@ -57,6 +65,8 @@ pub struct RelayLoops {
     clock: Clock,
     metrics: Arc<Metrics>,
     republish_after: Duration,
+    hand_back_after: Duration,
+    direct_after: Duration,
 }
 
 impl Relay {
@@ -73,9 +83,18 @@ impl Relay {
         let mut bounds = Bounds::new(settings.delivery.window, HINTS_PER_MESSAGE);
         bounds.lanes = settings.queue.publish_channels.try_into().unwrap_or(bounds.lanes);
         let (outgoing, serving) = batcher(bounds);
-        let shared = Shared { window: settings.delivery.window, in_queue: AtomicUsize::new(0), backlog: Notify::new() };
+        let (direct, directly) = mpsc::channel(1);
+        let shared = Shared {
+            window: settings.delivery.window,
+            in_queue: AtomicUsize::new(0),
+            refused: AtomicBool::new(false),
+            backlog: Notify::new(),
+            direct,
+            directly: Mutex::new(directly),
+        };
         let relay = Self { outgoing, shared: Arc::new(shared) };
-        let republish_after = settings.delivery.republish_after;
+        let of_delivery = &settings.delivery;
+        let (republish_after, hand_back_after) = (of_delivery.republish_after, of_delivery.hand_back_after);
         let loops = RelayLoops {
             outgoing: serving,
             relay: relay.clone(),
@@ -85,6 +104,8 @@ impl Relay {
             clock,
             metrics,
             republish_after,
+            hand_back_after,
+            direct_after: of_delivery.direct_after,
         };
         (relay, loops)
     }
@@ -112,6 +133,15 @@ impl Relay {
         self.outgoing.try_submit((Route::Rung(rung), hint)).map_or_else(|_| self.wake(), drop);
     }
 
+    /// The next hints that come past the queue, which is out of order; waits for some.
+    pub async fn receive_directly(&self) -> Vec<Hint> {
+        match self.shared.directly.lock().await.recv().await {
+            Some(hints) => hints,
+            // The sending half lives as long as the relay.
+            None => std::future::pending().await,
+        }
+    }
+
     /// Says that deliveries are due which nobody hinted at.
     pub fn wake(&self) {
         self.shared.backlog.notify_one();
@@ -128,7 +158,9 @@ impl RelayLoops {
         let publisher = Publisher {
             store: Arc::clone(&self.store),
             queue: Arc::clone(&self.queue),
+            clock: self.clock.clone(),
             metrics: Arc::clone(&self.metrics),
+            pause: self.hand_back_after,
             shared: Arc::clone(&self.relay.shared),
         };
         let publish = self.outgoing.run(drained, move |outgoing: Vec<Outgoing>| {
@@ -147,6 +179,7 @@ impl RelayLoops {
             clock: self.clock,
             metrics: self.metrics,
             republish_after: self.republish_after,
+            direct_after: self.direct_after,
         };
         (publish, refiller.run(stopping))
     }
@@ -156,7 +189,10 @@ impl RelayLoops {
 struct Publisher {
     store: Arc<dyn Store>,
     queue: Arc<dyn Queue>,
+    clock: Clock,
     metrics: Arc<Metrics>,
+    /// How long a delivery waits whose hint was not taken.
+    pause: Duration,
     shared: Arc<Shared>,
 }
 
@@ -172,6 +208,7 @@ impl Publisher {
                 Ok(()) => {
                     crate::fail::point("relay.after_publish").await;
                     self.metrics.published("taken");
+                    self.shared.refused.store(false, Ordering::Relaxed);
                     if route == Route::Work {
                         self.shared.in_queue.fetch_add(hints.len(), Ordering::Relaxed);
                     }
@@ -181,14 +218,14 @@ impl Publisher {
         }
     }
 
-    /// A first hint comes up again after a while; what should have waited on a rung comes up when it is due.
+    /// What should have waited on a rung comes up when it is due, everything else after a pause.
     async fn not_taken(&self, route: Route, hints: &[Hint], error: &PublishError) {
         let result = if matches!(error, PublishError::Refused(_)) { "refused" } else { "unavailable" };
         self.metrics.published(result);
+        self.shared.refused.store(true, Ordering::Relaxed);
         tracing::warn!(hints = hints.len(), ?route, %error, "hints were not taken; their deliveries come up again");
-        if matches!(route, Route::Rung(_))
-            && let Err(error) = self.store.unpublished(hints).await
-        {
+        let not_before = self.clock.now().plus(self.pause);
+        if let Err(error) = self.store.unpublished(hints, not_before).await {
             tracing::warn!(hints = hints.len(), %error, "deliveries come up a while after they are due");
         }
     }
@@ -202,11 +239,13 @@ struct Refiller {
     clock: Clock,
     metrics: Arc<Metrics>,
     republish_after: Duration,
+    direct_after: Duration,
 }
 
 impl Refiller {
     async fn run(self, stopping: CancellationToken) {
         let mut more = true;
+        let (mut worked_at, mut past_the_queue) = (Instant::now(), false);
         loop {
             let pause = if more { LOOK_AGAIN } else { LOOK_IDLE };
             tokio::select! {
@@ -215,8 +254,16 @@ impl Refiller {
                 () = tokio::time::sleep(pause) => {}
             }
             self.measure().await;
+            if self.queue_works() {
+                worked_at = Instant::now();
+            }
+            if past_the_queue != (worked_at.elapsed() >= self.direct_after) {
+                past_the_queue = !past_the_queue;
+                tracing::warn!(past_the_queue, "whether due deliveries go to the workers without the queue");
+            }
             if more {
-                more = self.refill(&stopping).await.unwrap_or_else(|error| {
+                let looked = if past_the_queue { self.serve(&stopping).await } else { self.refill(&stopping).await };
+                more = looked.unwrap_or_else(|error| {
                     tracing::warn!(%error, "the backlog could not be read; it is read again");
                     true
                 });
@@ -237,6 +284,34 @@ impl Refiller {
         self.relay.shared.in_queue.store(work, Ordering::Relaxed);
     }
 
+    fn queue_works(&self) -> bool {
+        let health = self.queue.health();
+        health.publishing && health.consuming && !self.relay.shared.refused.load(Ordering::Relaxed)
+    }
+
+    /// Hands some of the backlog to this instance's workers; answers whether there may be more. Waits while they are
+    /// busy.
+    async fn serve(&self, stopping: &CancellationToken) -> Result<bool, StoreError> {
+        let due = self.take_due(SERVED_AT_ONCE).await?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            // The receiving half lives as long as the relay.
+            _sent = self.relay.shared.direct.send(due) => {}
+        }
+        Ok(true)
+    }
+
+    /// Takes what is due, fairly over endpoints, less those that have no free slot.
+    async fn take_due(&self, limit: i64) -> Result<Vec<Hint>, StoreError> {
+        let (now, full) = (self.clock.now(), self.permits.full());
+        let due = self.store.take_due(now, &full, TAKEN_PER_ENDPOINT, limit, self.republish_after).await?;
+        self.metrics.sweeper_republished.inc_by(u64::try_from(due.len()).unwrap_or(u64::MAX));
+        Ok(due)
+    }
+
     /// Takes from the backlog what the window has room for; answers whether there may be more.
     async fn refill(&self, stopping: &CancellationToken) -> Result<bool, StoreError> {
         while !stopping.is_cancelled() {
@@ -244,12 +319,10 @@ impl Refiller {
             if room == 0 || !self.queue.health().publishing {
                 return Ok(true);
             }
-            let (now, full) = (self.clock.now(), self.permits.full());
-            let due = self.store.take_due(now, &full, TAKEN_PER_ENDPOINT, room, self.republish_after).await?;
+            let due = self.take_due(room).await?;
             if due.is_empty() {
                 return Ok(false);
             }
-            self.metrics.sweeper_republished.inc_by(u64::try_from(due.len()).unwrap_or(u64::MAX));
             self.relay.announce(due);
         }
         Ok(false)

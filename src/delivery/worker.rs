@@ -137,6 +137,7 @@ impl Worker {
                     Some(received) => self.take(received).await,
                     None => break,
                 },
+                hints = self.shared.relay.receive_directly() => self.take(Received::past_the_queue(hints)).await,
             }
         }
         self.shared.attempts.close(); // From here on nothing more is claimed.

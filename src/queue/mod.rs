@@ -120,8 +120,22 @@ impl Received {
         Self { hints, acknowledge }
     }
 
+    /// Hints that came from the database without a message.
+    #[must_use]
+    pub fn past_the_queue(hints: Vec<Hint>) -> Self {
+        Self::new(hints, Box::new(NoMessage))
+    }
+
     /// Done with: to be called once every hint is claimed, handed back or known to be stale (all committed).
     pub async fn ack(self) {
         self.acknowledge.acknowledge().await;
     }
+}
+
+/// There is nothing to acknowledge; the rows come up again by themselves.
+struct NoMessage;
+
+#[async_trait]
+impl Acknowledge for NoMessage {
+    async fn acknowledge(self: Box<Self>) {}
 }

@@ -165,11 +165,12 @@ pub trait Deliveries: Send + Sync {
     /// [`StoreError::Unavailable`].
     async fn take_over(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Marks deliveries whose hint no queue took: they come up when they are due.
+    /// Marks deliveries whose hint no queue took: they come up when they are due, and not before `not_before`. Their
+    /// waits do not grow from it, since no hint was lost.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn unpublished(&self, hints: &[Hint]) -> Result<(), StoreError>;
+    async fn unpublished(&self, hints: &[Hint], not_before: Timestamp) -> Result<(), StoreError>;
 
     /// Begins a new epoch of a delivery, whatever its state.
     ///

@@ -57,7 +57,7 @@ pub struct RabbitMqSettings {
     /// The longest pause before the first redial.
     pub backoff_min: Duration,
     /// The longest pause before any redial. What a returned message shows to be missing is declared
-    /// again at most this often.
+    /// again after pauses between these two.
     pub backoff_max: Duration,
 }
 

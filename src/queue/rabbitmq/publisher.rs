@@ -106,11 +106,19 @@ impl Session {
         Ok(Self { link: Arc::new(link), idle: Mutex::new(idle), free, unrouted: Notify::new() })
     }
 
-    /// Declares again when a message came back, at most once in `backoff_max`; ends when that fails.
+    /// Declares again when a message came back, after pauses that grow from `backoff_min` to `backoff_max` while messages
+    /// keep coming back; ends when that fails.
     async fn stay_declared(&self, shared: &Shared) -> Fault {
+        let (shortest, longest) = (shared.settings.backoff_min, shared.settings.backoff_max);
+        let mut pause = shortest;
         loop {
-            tokio::time::sleep(shared.settings.backoff_max).await;
-            self.unrouted.notified().await;
+            let quiet = tokio::time::timeout(longest, self.unrouted.notified()).await.is_err();
+            if quiet {
+                pause = shortest;
+                continue;
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(longest);
             tracing::warn!("a message had no queue to go to: declaring exchanges, queues and bindings again");
             if let Err(fault) = shared.topology.declare(&self.link).await {
                 return fault;

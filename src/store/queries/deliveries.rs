@@ -161,9 +161,15 @@ impl Deliveries for Engine {
         Ok(ended)
     }
 
-    async fn unpublished(&self, hints: &[Hint]) -> Result<(), StoreError> {
+    async fn unpublished(&self, hints: &[Hint], not_before: Timestamp) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        come_up_when_due(&mut transaction, hints).await?;
+        let hints = sorted(hints);
+        let rows = hint_rows(&hints).col("at", move |_| not_before);
+        let update = "UPDATE deliveries AS t SET republished = 0, \
+             republish_at = CASE WHEN t.next_attempt_at > v.at THEN t.next_attempt_at ELSE v.at END FROM {rows} \
+             WHERE t.id = v.delivery AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = 'pending' \
+             AND t.lease_id IS NULL";
+        dialect::execute_rows(&mut transaction, update, rows).await?;
         Ok(transaction.commit().await?)
     }
 

@@ -6,7 +6,8 @@ use postback::domain::delivery::DeliveryState;
 
 use super::{NEVER, ONE_EACH, ids, sell};
 use crate::support::eventually;
-use crate::support::receiver::{OK, Receiver};
+use crate::support::proxy::Proxy;
+use crate::support::receiver::{BROKEN, OK, Receiver};
 use crate::support::shop::Shop;
 use crate::support::site::{Site, Stack, on_both_stacks};
 
@@ -74,5 +75,38 @@ async fn a_queue_that_refuses_loses_nothing(stack: Stack) {
     sell(&service, &shop, ids(SALES)).await;
     service.settled(DeliveryState::Delivered, i64::try_from(SALES).unwrap()).await;
     assert_eq!(receiver.posts().len(), SALES, "each once");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn while_the_broker_is_away_this_instance_serves_itself() {
+    let receiver = Receiver::start().await;
+    receiver.follows(|number, _| (Duration::ZERO, if number == 0 { BROKEN } else { OK }));
+    let site = Site::new(Stack::Brokered).await;
+    let url = site.get("queue.amqp_url").to_owned();
+    let (before, rest) = url.rsplit_once('@').unwrap();
+    let (broker, host) = rest.split_once('/').unwrap();
+    let proxy = Proxy::start(broker.to_owned()).await;
+    let site = site
+        .with("queue.amqp_url", &format!("{before}@127.0.0.1:{}/{host}", proxy.port()))
+        .with("queue.confirm_timeout", "300ms")
+        .with("queue.call_timeout", "1s")
+        .with("delivery.direct_after", "500ms");
+    let service = site.start().await;
+    let shop = Shop::open(&*service.state.store).await;
+    shop.tell(&*service.state.store, &receiver, ONE_EACH).await;
+    proxy.black_hole(true);
+    proxy.cut();
+    sell(&service, &shop, ids(20)).await;
+    service.settled(DeliveryState::Delivered, 20).await;
+    assert_eq!(receiver.posts().len(), 21, "each once, and the one that failed once more");
+
+    // And with the broker again.
+    proxy.black_hole(false);
+    let queue = &service.state.queue;
+    eventually("the broker is back", async || queue.health().publishing && queue.health().consuming).await;
+    sell(&service, &shop, ["later".to_owned()]).await;
+    service.settled(DeliveryState::Delivered, 21).await;
+    assert_eq!(receiver.posts().len(), 22);
     service.stop().await;
 }

@@ -40,7 +40,8 @@ async fn closed_port() -> u16 {
 async fn an_unroutable_message_is_never_taken_however_many_are_published_at_once() {
     let ladder = ladder(&[LONG_MS]);
     // A long back-off, so that nothing is declared again during the test.
-    let settings = RabbitMqSettings { backoff_max: Duration::from_secs(300), ..broker::settings() };
+    let long = Duration::from_secs(300);
+    let settings = RabbitMqSettings { backoff_min: long, backoff_max: long, ..broker::settings() };
     let running = Running::start(settings, &ladder).connected().await;
     let hands = Hands::new().await;
     hands.unbind(&running.name(LONG_QUEUE), &running.name("deliver"), "r3600s").await;
@@ -122,7 +123,9 @@ async fn a_message_that_cannot_be_read_is_kept_in_poison_and_leaves_the_work_que
 #[tokio::test]
 async fn a_queue_deleted_under_its_consumer_is_declared_again() {
     let ladder = ladder(&[LONG_MS]);
-    let running = Running::start(broker::settings(), &ladder).connected().await;
+    // The pauses of the real settings: a queue that is declared while its deletion is under way loses what it takes.
+    let settings = RabbitMqSettings { backoff_min: Duration::from_millis(250), ..broker::settings() };
+    let running = Running::start(settings, &ladder).connected().await;
     let held_hint = hint();
     running.queue.publish(Route::Work, &[held_hint]).await.unwrap();
     let held = next(&*running.queue).await;

@@ -282,12 +282,20 @@ async fn unpublished_hints_come_up_when_due(kind: Kind) {
     let world = World::new(kind).await;
     let hints = hints(&world, 1).await;
     assert!(due(&world).await.is_empty());
-    world.database.unpublished(&hints).await.unwrap();
+    world.database.unpublished(&hints, world.now()).await.unwrap();
     assert_eq!(ids(&due(&world).await), ids(&hints));
+    // However often: the waits do not grow.
+    for _ in 0..3 {
+        let pause = Duration::from_secs(5);
+        world.database.unpublished(&hints, world.now().plus(pause)).await.unwrap();
+        assert!(due(&world).await.is_empty(), "not before its time");
+        world.clock.advance(pause);
+        assert_eq!(ids(&due(&world).await), ids(&hints));
+    }
     // A retry that its rung did not take: due after the rung's time.
     finish(&world, failed(&claim_one(&world, hints[0]).await, world.now())).await;
     let retry = Hint { attempt: 1, ..hints[0] };
-    world.database.unpublished(&[retry]).await.unwrap();
+    world.database.unpublished(&[retry], world.now()).await.unwrap();
     world.clock.advance(Duration::from_secs(29));
     assert!(!due(&world).await.contains(&retry));
     world.clock.advance(Duration::from_secs(1));

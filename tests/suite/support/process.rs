@@ -110,8 +110,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let lines = self.log.lock().map(|lines| lines.clone()).unwrap_or_default();
-            eprintln!("the service's last lines:");
-            lines.iter().rev().take(40).rev().for_each(|line| eprintln!("{line}"));
+            eprintln!("the service said:");
+            lines.iter().for_each(|line| eprintln!("{line}"));
         }
     }
 }

@@ -94,6 +94,9 @@ impl Drop for Proxy {
 /// One connection, until either side closes or it is cut.
 async fn carry(client: TcpStream, upstream: String, weather: watch::Receiver<Weather>) {
     let Ok(server) = TcpStream::connect(upstream).await else { return };
+    // Without this each small packet waits 40 ms for the one before it.
+    client.set_nodelay(true).unwrap();
+    server.set_nodelay(true).unwrap();
     let born = weather.borrow().cuts;
     let (mut cut, mut clearing) = (weather.clone(), weather.clone());
     let (from_client, mut to_client) = client.into_split();
