@@ -497,7 +497,6 @@ async fn insert_conversions(connection: &mut DbConnection, booked: &[&Booked]) -
         .col("affiliate_id", |booked| booked.conversion.affiliate_id)
         .col("receipt_id", |booked| booked.conversion.receipt_id)
         .opt("click_id", |booked| booked.conversion.content.click_id.as_ref().map(|id| id.as_str()))
-        .opt("event_id", |booked| booked.conversion.content.event_id.as_ref().map(|id| id.as_str()))
         .col("status", |booked| booked.conversion.status.as_str())
         .col("currency", |booked| booked.conversion.currency.to_string())
         .opt("amount", |booked| booked.conversion.content.amount)
@@ -511,9 +510,9 @@ async fn insert_conversions(connection: &mut DbConnection, booked: &[&Booked]) -
         .col("seen", |booked| booked.conversion.seen.to_bytes())
         .opt("no_commission", |booked| booked.conversion.no_commission.as_ref().map(to_name));
     let insert = "INSERT INTO conversions (id, operator_id, source_id, program_id, goal_id, goal, affiliate_id, \
-         receipt_id, click_id, event_id, status, currency, amount, occurred_at, received_at, updated_at, revision, test, content, \
+         receipt_id, click_id, status, currency, amount, occurred_at, received_at, updated_at, revision, test, content, \
          click_subs, seen, no_commission) SELECT id, operator_id, source_id, program_id, goal_id, goal, affiliate_id, \
-         receipt_id, click_id, event_id, status, currency, amount, occurred_at, received_at, updated_at, revision, test, content, \
+         receipt_id, click_id, status, currency, amount, occurred_at, received_at, updated_at, revision, test, content, \
          click_subs, seen, no_commission FROM {rows}";
     dialect::execute_rows(connection, insert, rows).await?;
     Ok(())
