@@ -49,6 +49,7 @@ mod enabled {
         if PASSED.fetch_add(1, Ordering::SeqCst) + 1 != order.at {
             return;
         }
+        tracing::warn!(name, "failpoint");
         match order.stall {
             Some(time) => tokio::time::sleep(time).await,
             None => std::process::abort(),

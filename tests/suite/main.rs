@@ -11,6 +11,7 @@
 mod borders;
 mod cli;
 mod config;
+mod crash;
 mod delivery;
 mod http;
 mod openapi;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::message::BasicGetMessage;
-use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::uri::AMQPUri;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
@@ -113,8 +115,14 @@ impl Hands {
         Self { channel: connection.create_channel().await.unwrap(), _connection: connection }
     }
 
-    pub async fn delete(&self, queue: &str) {
-        self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
+    /// Deletes a queue; answers how many messages were lost.
+    pub async fn delete(&self, queue: &str) -> u32 {
+        self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap()
+    }
+
+    /// Empties a queue of what is ready; answers how many messages were lost.
+    pub async fn purge(&self, queue: &str) -> u32 {
+        self.channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.unwrap()
     }
 
     pub async fn unbind(&self, queue: &str, exchange: &str, key: &str) {
@@ -131,6 +139,12 @@ impl Hands {
             BasicProperties::default(),
         );
         publish.await.unwrap().await.unwrap();
+    }
+
+    /// How many messages are ready in a queue.
+    pub async fn depth(&self, queue: &str) -> u32 {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        self.channel.queue_declare(queue.into(), options, FieldTable::default()).await.unwrap().message_count()
     }
 
     /// Takes the next message out of a queue, if there is one.

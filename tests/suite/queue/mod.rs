@@ -1,6 +1,6 @@
 //! The queue: behaviours that both implementations share, and faults that only a broker can have.
 
-mod broker;
+pub mod broker;
 mod conformance;
 mod faults;
 

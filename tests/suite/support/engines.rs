@@ -5,7 +5,7 @@
 //! that a test is done with is emptied for the next test of this process; what a process leaves behind, the next one
 //! drops. [`Database::raw`] goes past the store, to look at tables and to plant faults.
 
-mod server;
+pub mod server;
 
 use std::ops::Deref;
 use std::path::PathBuf;

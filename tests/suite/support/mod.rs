@@ -1,6 +1,7 @@
 //! What several subjects' tests need.
 
 pub mod engines;
+pub mod process;
 pub mod proxy;
 pub mod receiver;
 pub mod shop;

@@ -14,6 +14,8 @@ use tokio::sync::watch;
 struct Weather {
     /// Bytes are held back, connections stay open.
     black_hole: bool,
+    /// The upstream's bytes are held back, the client's get through.
+    mute: bool,
     /// Grows at each cut; a connection of an older number is closed.
     cuts: u64,
 }
@@ -32,7 +34,7 @@ impl Proxy {
     pub async fn start(upstream: String) -> Self {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let weather = Arc::new(watch::Sender::new(Weather { black_hole: false, cuts: 0 }));
+        let weather = Arc::new(watch::Sender::new(Weather { black_hole: false, mute: false, cuts: 0 }));
         let accepted = Arc::new(AtomicUsize::new(0));
         let token = Arc::new(());
         let (reports, count, tokens) = (weather.clone(), accepted.clone(), token.clone());
@@ -71,6 +73,11 @@ impl Proxy {
         self.weather.send_modify(|weather| weather.cuts += 1);
     }
 
+    /// Holds back what the upstream answers, or lets it through again. What clients say gets through.
+    pub fn mute(&self, on: bool) {
+        self.weather.send_modify(|weather| weather.mute = on);
+    }
+
     /// Holds back every byte, on old and new connections, or lets them flow again.
     pub fn black_hole(&self, on: bool) {
         self.weather.send_modify(|weather| weather.black_hole = on);
@@ -93,24 +100,30 @@ async fn carry(client: TcpStream, upstream: String, weather: watch::Receiver<Wea
     let (from_server, mut to_server) = server.into_split();
     tokio::select! {
         _ = cut.wait_for(|now| now.cuts != born) => {}
-        () = pump(from_client, &mut to_server, weather.clone()) => {}
+        () = pump(from_client, &mut to_server, weather.clone(), |now| now.black_hole) => {}
         () = async {
-            pump(from_server, &mut to_client, weather).await;
-            // That the upstream closed does not get through a black hole either.
-            let _over = clearing.wait_for(|now| !now.black_hole).await;
+            let held = |now: &Weather| now.black_hole || now.mute;
+            pump(from_server, &mut to_client, weather, held).await;
+            // That the upstream closed does not get through either.
+            let _over = clearing.wait_for(|now| !held(now)).await;
         } => {}
     }
 }
 
-/// Keeps reading in a black hole too, so that it notices when a side gives up.
-async fn pump(mut from: OwnedReadHalf, to: &mut OwnedWriteHalf, mut weather: watch::Receiver<Weather>) {
+/// Passes bytes on except while they are held. Keeps reading then too, so that it notices when a side gives up.
+async fn pump(
+    mut from: OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    mut weather: watch::Receiver<Weather>,
+    is_held: impl Fn(&Weather) -> bool,
+) {
     let mut held = Vec::new();
     loop {
-        let black_hole = weather.borrow_and_update().black_hole;
-        if !black_hole && to.write_all_buf(&mut held.as_slice()).await.is_err() {
+        let holding = is_held(&weather.borrow_and_update());
+        if !holding && to.write_all_buf(&mut held.as_slice()).await.is_err() {
             return;
         }
-        if !black_hole {
+        if !holding {
             held.clear();
         }
         tokio::select! {

@@ -2,24 +2,22 @@
 
 use postback::domain::booking::Item;
 use postback::domain::catalog::{
-    Affiliate, Endpoint, EndpointSecret, Goal, GoalPolicy, Key, Operator, Owner, Plan, Program, Role, Source, Status,
+    Affiliate, Endpoint, EndpointSecret, GoalPolicy, Key, Operator, Owner, Plan, Program, Role, Source, Status,
 };
 use postback::domain::event::EventType;
 use postback::domain::ids::{
-    AffiliateId, EndpointId, EndpointSecretId, GoalId, KeyId, OperatorId, PlanId, PlanVersionId, ProgramId, ReceiptId,
-    RequestId, SourceId,
+    AffiliateId, EndpointId, EndpointSecretId, OperatorId, PlanId, ProgramId, ReceiptId, RequestId, SourceId,
 };
-use postback::domain::money::Rounding;
-use postback::domain::plan::{FixedRate, PlanVersion, Terms};
+use postback::domain::plan::PlanVersion;
 use postback::domain::postback::{ConversionStatus, Postback};
 use postback::domain::secret::ApiKey;
-use postback::domain::signature::InboundScheme;
 use postback::domain::time::Timestamp;
 use postback::store::Store;
 use postback::store::configuration::Entry;
 use postback::store::recording::{Arrival, NewClick, ReceivedRequest};
 
 use super::receiver::Receiver;
+use super::world;
 
 /// The click that is there from the start.
 pub const CLICK: &str = "click-1";
@@ -44,18 +42,9 @@ impl Shop {
         let operator_id = OperatorId::new(now);
         let source_id = SourceId::new(now);
         let api_key = ApiKey::generate();
-        let key = Key {
-            id: KeyId::new(now),
-            public_id: api_key.public_id(),
-            hash: api_key.hash(),
-            name: "sender".into(),
-            role: Role::Operator { operator_id, source_id },
-            ip_allowlist: Vec::new(),
-            rate_per_minute: 1_000_000,
-            expires_at: None,
-            revoked_at: None,
-            created_at: now,
-        };
+        let role = Role::Operator { operator_id, source_id };
+        let row = world::api_key(now, &api_key, role);
+        let key = Key { ip_allowlist: Vec::new(), rate_per_minute: 1_000_000, ..row };
         let shop = Self {
             operator_id,
             source_id,
@@ -73,81 +62,35 @@ impl Shop {
 
     fn entries(&self) -> Vec<Entry> {
         let now = self.now;
-        let operator_id = self.operator_id;
-        let source = Source {
-            id: self.source_id,
-            operator_id,
-            name: "canonical".into(),
-            signature_scheme: InboundScheme::None,
-            payout_override: false,
-            test: false,
-            status: Status::Active,
-            created_at: now,
-        };
-        let program = Program {
-            id: self.program_id,
-            operator_id,
-            name: "program".into(),
-            currency: "EUR".parse().unwrap(),
-            destination_url: "https://operator.example/?click={click_id}".into(),
-            attribution_window_days: 30,
-            default_plan_id: Some(self.plan_id),
-            status: Status::Active,
-            created_at: now,
-        };
-        let goal = Goal {
-            id: GoalId::new(now),
-            program_id: self.program_id,
-            name: "sale".into(),
-            policy: GoalPolicy::Many,
-            default_status: ConversionStatus::Approved,
-            min_click_seconds: 0,
-            created_at: now,
-        };
+        let operator = Operator { id: self.operator_id, ..world::operator(now, "operator") };
+        let source = Source { id: self.source_id, ..world::source(now, operator.id) };
+        let plan = Plan { id: self.plan_id, operator_id: operator.id, name: "plan".into(), created_at: now };
+        let program = Program { id: self.program_id, ..world::program(now, operator.id, Some(plan.id)) };
+        let goal = world::goal(now, program.id, "sale", GoalPolicy::Many, ConversionStatus::Approved);
+        let affiliate =
+            Affiliate { id: self.affiliate_id, name: "affiliate".into(), status: Status::Active, created_at: now };
         vec![
-            Entry::Operator(Operator {
-                id: operator_id,
-                name: "operator".into(),
-                status: Status::Active,
-                created_at: now,
-            }),
+            Entry::Operator(operator),
             Entry::Source(source),
-            Entry::Plan(Plan { id: self.plan_id, operator_id, name: "plan".into(), created_at: now }),
+            Entry::Plan(plan),
             self.plan_version("5.00", Timestamp::from_micros(0)),
             Entry::Program(program),
             Entry::Goal(goal),
-            Entry::Affiliate(Affiliate {
-                id: self.affiliate_id,
-                name: "affiliate".into(),
-                status: Status::Active,
-                created_at: now,
-            }),
+            Entry::Affiliate(affiliate),
             Entry::Key(self.key.clone()),
         ]
     }
 
     /// Terms that pay `amount` for a sale from `valid_from` on.
     pub fn plan_version(&self, amount: &str, valid_from: Timestamp) -> Entry {
-        let rate = FixedRate { goal: "sale".into(), amount: amount.parse().unwrap(), currency: "EUR".parse().unwrap() };
-        let version = PlanVersion {
-            id: PlanVersionId::new(self.now),
-            plan_id: self.plan_id,
-            valid_from,
-            terms: Terms::Fixed { rates: vec![rate], rounding: Rounding::HalfUp },
-        };
+        let version = PlanVersion { valid_from, ..world::fixed(self.now, self.plan_id, &[("sale", amount)]) };
         Entry::PlanVersion { version, created_at: self.now }
     }
 
     /// Has the affiliate told of these events at `receiver`; of all where none is named.
     pub async fn tell(&self, store: &dyn Store, receiver: &Receiver, events: &[EventType]) -> EndpointId {
-        let endpoint = Endpoint {
-            id: EndpointId::new(self.now),
-            owner: Owner::Affiliate(self.affiliate_id),
-            url: receiver.url(),
-            event_types: events.to_vec(),
-            status: Status::Active,
-            created_at: self.now,
-        };
+        let owner = Owner::Affiliate(self.affiliate_id);
+        let endpoint = Endpoint { url: receiver.url(), ..world::endpoint(self.now, owner, events) };
         let secret = EndpointSecret {
             id: EndpointSecretId::new(self.now),
             endpoint_id: endpoint.id,

@@ -13,9 +13,9 @@ use postback::lifecycle::{Lifecycle, Stopped};
 use postback::store::Store;
 use postback::store::reading::{DeliveryView, Filter, Page};
 use secrecy::ExposeSecret;
-use sqlx::Connection;
+use sqlx::{Connection, Executor};
 
-use super::{eventually, soon};
+use super::{engines, eventually, soon};
 
 /// The two ways in which the service is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +46,24 @@ pub(crate) use on_both_stacks;
 
 /// Where one test's data lies, and the settings for it.
 pub struct Site {
-    folder: Arc<Folder>,
+    pub stack: Stack,
+    place: Arc<Place>,
     pairs: Vec<(String, String)>,
 }
 
-/// A folder that is removed when nobody needs it any more.
-struct Folder(PathBuf);
+/// A folder and perhaps a database, removed when nobody needs them any more.
+struct Place {
+    folder: PathBuf,
+    database: Option<String>,
+}
 
-impl Drop for Folder {
+impl Drop for Place {
     fn drop(&mut self) {
         // What cannot be removed lies in the temporary folder.
-        drop(std::fs::remove_dir_all(&self.0));
+        drop(std::fs::remove_dir_all(&self.folder));
+        if let Some(database) = self.database.take() {
+            engines::server::drop_database(database);
+        }
     }
 }
 
@@ -64,7 +71,7 @@ impl Drop for Folder {
 pub struct Service {
     pub state: Arc<HttpState>,
     pub life: Lifecycle,
-    _folder: Arc<Folder>,
+    _place: Arc<Place>,
 }
 
 /// A variable that `scripts/test` sets.
@@ -72,16 +79,6 @@ pub struct Service {
 pub fn server(variable: &str) -> String {
     std::env::var(variable)
         .unwrap_or_else(|_| panic!("{variable} is not set; ./scripts/test starts servers and sets it"))
-}
-
-/// A new PostgreSQL database.
-async fn new_database(name: &str) -> String {
-    let server = server("POSTBACK_TEST_POSTGRES_URL");
-    let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
-    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-    sqlx::query(create).execute(&mut connection).await.unwrap();
-    let (before, _) = server.rsplit_once('/').expect("POSTBACK_TEST_POSTGRES_URL ends in the name of a database");
-    format!("{before}/{name}")
 }
 
 impl Site {
@@ -108,14 +105,23 @@ impl Site {
             ("outbound.allow_ranges", "127.0.0.0/8"),
         ];
         let pairs = quick.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let site = Self { folder: Arc::new(Folder(folder)), pairs };
+        let database = (stack == Stack::Brokered).then(|| name.clone());
+        let site = Self { stack, place: Arc::new(Place { folder, database }), pairs };
         if stack == Stack::Embedded {
             return site;
         }
-        site.with("database.url", &new_database(&name).await)
+        let mut connection = sqlx::PgConnection::connect(&engines::server::server_url()).await.unwrap();
+        connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        site.with("database.url", &engines::server::url_of(&name))
             .with("master_key", MasterKey::generate().to_base64().expose_secret())
             .with("queue.amqp_url", &server("POSTBACK_TEST_AMQP_URL"))
             .with("queue.prefix", &name.replace('_', "-"))
+    }
+
+    /// The same place, for settings of its own.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { stack: self.stack, place: Arc::clone(&self.place), pairs: self.pairs.clone() }
     }
 
     /// With another setting.
@@ -132,15 +138,18 @@ impl Site {
     }
 
     /// The value of a setting that was given.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    pub fn get(&self, name: &str) -> &str {
+        let found = self.pairs.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).unwrap_or_else(|| panic!("{name} was not given"))
     }
 
-    /// Every setting that was given.
-    pub fn pairs(&self) -> &[(String, String)] {
-        &self.pairs
+    /// The settings as environment variables.
+    pub fn variables(&self) -> impl Iterator<Item = (String, &str)> {
+        let variable = |name: &str| format!("POSTBACK_{}", name.replace('.', "_").to_uppercase());
+        self.pairs.iter().map(move |(name, value)| (variable(name), value.as_str()))
     }
 
+    /// The settings, validated.
     pub fn settings(&self) -> Settings {
         let pairs: Vec<(&str, &str)> = self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         Settings::from_pairs(&pairs).unwrap_or_else(|errors| panic!("{errors}"))
@@ -157,7 +166,7 @@ impl Site {
         let life = Lifecycle::new(settings.server.drain);
         let started = app::start(settings, Clock::system(), &life).await;
         match started {
-            Ok(app) => Ok(Service { state: app.state, life, _folder: Arc::clone(&self.folder) }),
+            Ok(app) => Ok(Service { state: app.state, life, _place: Arc::clone(&self.place) }),
             Err(error) => {
                 life.stop();
                 Err(error)
