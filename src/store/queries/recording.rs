@@ -147,7 +147,7 @@ async fn configuration_version(connection: &mut DbConnection) -> Result<i64, Sto
     Ok(row.try_get("version")?)
 }
 
-/// The clicks that must be looked up, with the sub-ids of our own ones among them.
+/// The clicks that must be looked up: ours too, for the sub-ids that only their rows hold.
 fn wanted_clicks<'a>(items: impl Iterator<Item = &'a Item>, catalog: &Catalog) -> Vec<ClickKey> {
     let wanted = items.filter_map(|item| {
         let source = catalog.source(item.source_id)?;
