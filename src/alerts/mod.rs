@@ -3,7 +3,10 @@
 //! Every instance judges; a unique row decides which of them opened an alert, so it opens once and closes itself.
 //! Channels: the log, metrics, and a signed webhook in a form that chat systems show too. Alert messages do not
 //! travel through the queue that they speak of; a webhook that did not answer is told again at the next round.
+//! Whoever opened or closed an alert tells of it; the others only when nobody has for a while, under the same
+//! `webhook-id`. So a message is never missing, and arrives twice only after a fault.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +28,9 @@ use crate::store::{Store, StoreError};
 pub const QUEUE_DEPTH: &str = "queue_depth";
 /// Openings and closings told in one round.
 const TOLD_AT_ONCE: i64 = 20;
+
+/// After which time an instance tells of what another one opened or closed.
+const OTHERS_TELL_AFTER: Duration = Duration::from_secs(30);
 
 /// Where alerts are posted to.
 pub struct Webhook {
@@ -51,8 +57,9 @@ pub struct Watch {
 impl Watch {
     /// Round after round until told to stop.
     pub async fn run(self, stopping: CancellationToken) {
+        let mut ours = HashSet::new();
         loop {
-            if let Err(error) = self.round().await {
+            if let Err(error) = self.round(&mut ours).await {
                 tracing::warn!(%error, "alerts could not be judged; they are at the next round");
             }
             tokio::select! {
@@ -62,41 +69,55 @@ impl Watch {
         }
     }
 
-    async fn round(&self) -> Result<(), StoreError> {
+    /// `ours`: when this instance opened or closed an alert that it has not told yet.
+    async fn round(&self, ours: &mut HashSet<Timestamp>) -> Result<(), StoreError> {
         let now = self.clock.now();
         let backlog = self.store.backlog(now.minus(self.grace)).await?;
         self.metrics.deliveries_due.set(backlog.waiting);
         let oldest = backlog.oldest_first_due_at.map_or(Duration::ZERO, |oldest| now.since(oldest));
         self.metrics.deliveries_oldest_due_seconds.set(oldest.as_secs_f64());
-        self.judge_depth(backlog.waiting, now).await?;
-        self.tell(now).await
+        if self.judge_depth(backlog.waiting, now).await? && self.webhook.is_some() {
+            ours.insert(now);
+        }
+        self.tell(now, ours).await
     }
 
-    async fn judge_depth(&self, waiting: i64, now: Timestamp) -> Result<(), StoreError> {
+    /// Answers whether this instance opened or closed the alert at `now`.
+    async fn judge_depth(&self, waiting: i64, now: Timestamp) -> Result<bool, StoreError> {
         let depth = u64::try_from(waiting).unwrap_or(0);
+        let mut changed = false;
         if depth > self.above {
-            if self.store.open_alert(QUEUE_DEPTH, waiting, now).await? {
+            changed = self.store.open_alert(QUEUE_DEPTH, waiting, now).await?;
+            if changed {
                 tracing::error!(alert = QUEUE_DEPTH, waiting, threshold = self.above, "{}", advice(QUEUE_DEPTH));
             }
-        } else if depth < self.below && self.store.close_alert(QUEUE_DEPTH, now).await? {
-            tracing::info!(alert = QUEUE_DEPTH, waiting, "the alert has closed");
+        } else if depth < self.below {
+            changed = self.store.close_alert(QUEUE_DEPTH, now).await?;
+            if changed {
+                tracing::info!(alert = QUEUE_DEPTH, waiting, "the alert has closed");
+            }
         }
         let open = self.store.open_alerts().await?;
         self.metrics.alert(QUEUE_DEPTH, open.iter().any(|name| name == QUEUE_DEPTH));
-        Ok(())
+        Ok(changed)
     }
 
     /// Tells the webhook what it has not been told; what it does not take is told again.
-    async fn tell(&self, now: Timestamp) -> Result<(), StoreError> {
+    async fn tell(&self, now: Timestamp, ours: &mut HashSet<Timestamp>) -> Result<(), StoreError> {
         let Some(webhook) = &self.webhook else { return Ok(()) };
         for untold in self.store.untold_alerts(TOLD_AT_ONCE).await? {
             let closing = untold.closed_at.is_some();
+            let happened_at = untold.closed_at.unwrap_or(untold.opened_at);
+            if !ours.contains(&happened_at) && now.since(happened_at) < OTHERS_TELL_AFTER {
+                return Ok(()); // In their order: what came after it waits too.
+            }
             let result = self.sender.send(request(webhook, &untold, now), now).await;
             if result.outcome != AttemptOutcome::Delivered {
                 tracing::warn!(alert = untold.name, error = result.error, "the alert webhook did not take a message");
                 return Ok(());
             }
             self.store.alert_told(untold.id, closing, now).await?;
+            ours.remove(&happened_at);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alerts::{Watch, Webhook};
@@ -156,7 +157,7 @@ pub async fn start(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> R
         &settings,
     );
     let (publish, refill) = relay_loops.into_tasks(lifecycle.stopping(), lifecycle.drained());
-    lifecycle.spawn_writer("relay", publish);
+    lifecycle.spawn_writer("relay", until_drained(publish, lifecycle.drained()));
     lifecycle.spawn("backlog", refill);
 
     let booker = Booker::new(
@@ -168,10 +169,11 @@ pub async fn start(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> R
         &settings,
     );
     let (recorder, recorder_loop) = Recorder::new(booker.clone(), &settings.intake);
-    lifecycle.spawn_writer("recorder", recorder_loop.run(lifecycle.drained()));
+    let drained = lifecycle.drained();
+    lifecycle.spawn_writer("recorder", until_drained(recorder_loop.run(drained.clone()), drained.clone()));
     let wake_parking = Arc::new(Notify::new());
     let (clicks, click_loop) = ClickWriter::new(Arc::clone(&store), &settings.clicks, Arc::clone(&wake_parking));
-    lifecycle.spawn_writer("clicks", click_loop.run(lifecycle.drained()));
+    lifecycle.spawn_writer("clicks", until_drained(click_loop.run(drained.clone()), drained.clone()));
     let every = settings.delivery.sweep_every;
     let parking = Parking { store: Arc::clone(&store), booker, clock: clock.clone(), every, wake: wake_parking };
     lifecycle.spawn("parking", parking.run(lifecycle.stopping()));
@@ -189,9 +191,9 @@ pub async fn start(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> R
         metrics: Arc::clone(&metrics),
     };
     let (worker, worker_loops) = Worker::new(parts, &settings);
-    let (claim, finish) = worker_loops.into_tasks(lifecycle.drained());
-    lifecycle.spawn_writer("claims", claim);
-    lifecycle.spawn_writer("finishes", finish);
+    let (claim, finish) = worker_loops.into_tasks(drained.clone());
+    lifecycle.spawn_writer("claims", until_drained(claim, drained.clone()));
+    lifecycle.spawn_writer("finishes", until_drained(finish, drained));
     lifecycle.spawn("worker", worker.run(lifecycle.stopping()));
     let sweeper = Sweeper { store: Arc::clone(&store), relay: relay.clone(), policy, clock: clock.clone(), every };
     lifecycle.spawn("sweeper", sweeper.run(lifecycle.stopping()));
@@ -200,6 +202,12 @@ pub async fn start(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> R
 
     let state = HttpState { store, catalog, recorder, clicks, relay, queue, sender, settings, clock, metrics };
     Ok(App { state: Arc::new(state) })
+}
+
+/// A writer that lasts as long as the service may hand it something: that nobody can call it any more is no failure.
+async fn until_drained(writer: impl Future<Output = ()>, drained: CancellationToken) {
+    writer.await;
+    drained.cancelled().await;
 }
 
 /// The configuration, with a key that vouches for click ids in it.
@@ -226,7 +234,7 @@ fn open_queue(settings: &Settings, lifecycle: &Lifecycle) -> Result<Arc<dyn Queu
         prefix: settings.queue.prefix.clone(),
         publish_channels: u16::try_from(settings.queue.publish_channels).unwrap_or(u16::MAX),
         prefetch: settings.queue.prefetch,
-        max_length: settings.queue.max_length.into(),
+        max_length: settings.queue.max_length,
         confirm_timeout: settings.queue.confirm_timeout,
         call_timeout: settings.queue.call_timeout,
         ..RabbitMqSettings::new(url.clone())

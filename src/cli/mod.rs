@@ -5,15 +5,28 @@
 //! To add a subcommand, add a file with `Args` and `run`, and a line in [`Command`] and in `run` below.
 
 pub mod check_config;
+pub mod demo;
+pub mod healthcheck;
+pub mod keys;
+pub mod ledger;
+pub mod migrate;
+pub mod openapi;
+pub mod serve;
+pub mod sign;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
 
+use crate::app::{self, StartError};
 use crate::config::{ConfigErrors, Settings, Sources};
+use crate::store::{Store, StoreError};
+use crate::telemetry;
 
 /// Where settings are read from when `--config` does not say.
 const DEFAULT_FILE: &str = "postback.toml";
@@ -28,11 +41,18 @@ struct Cli {
     command: Command,
 }
 
-/// The subcommands in the order of the help: serve, demo, migrate, check-config, keys, sign, replay, ledger,
-/// healthcheck, openapi.
+/// The subcommands in the order of the help.
 #[derive(Subcommand)]
 enum Command {
+    Serve(serve::Args),
+    Demo(demo::Args),
+    Migrate(migrate::Args),
     CheckConfig(check_config::Args),
+    Keys(keys::Args),
+    Sign(sign::Args),
+    Ledger(ledger::Args),
+    Healthcheck(healthcheck::Args),
+    Openapi(openapi::Args),
 }
 
 /// Parses `arguments` (the program's name first) and runs what they ask for.
@@ -62,7 +82,15 @@ pub fn main(
 
 fn run(command: Command, context: &Context) -> Result<ExitCode, Failure> {
     match command {
+        Command::Serve(args) => serve::run(&args, context),
+        Command::Demo(args) => demo::run(&args),
+        Command::Migrate(args) => migrate::run(&args, context),
         Command::CheckConfig(args) => check_config::run(&args, context),
+        Command::Keys(args) => keys::run(&args, context),
+        Command::Sign(args) => sign::run(&args, context),
+        Command::Ledger(args) => ledger::run(&args, context),
+        Command::Healthcheck(args) => healthcheck::run(&args, context),
+        Command::Openapi(args) => openapi::run(&args),
     }
 }
 
@@ -126,6 +154,39 @@ impl From<ConfigErrors> for Failure {
     fn from(errors: ConfigErrors) -> Self {
         Self::of_input(errors.to_string())
     }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        StartError::from(error).into()
+    }
+}
+
+/// A runtime for a subcommand that needs one, with this many threads.
+fn runtime(threads: usize) -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))
+}
+
+/// Runs `work` over the database of the settings, and lets go of it afterwards. The service may run meanwhile.
+fn with_store<T, F>(context: &Context, work: impl FnOnce(Arc<dyn Store>) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let settings = context.settings()?;
+    telemetry::init(&settings.log).map_err(|error| Failure::new(error.to_string()))?;
+    runtime(1)?.block_on(async {
+        let store = app::open_store(&settings).await?;
+        let done = work(Arc::clone(&store)).await;
+        store.close().await;
+        done
+    })
 }
 
 /// Writes to standard output. That nobody reads any more (`| head`) is no failure.

@@ -21,6 +21,8 @@ struct Slots {
     taken: usize,
     full: bool,
     refilling: bool,
+    /// Somebody was turned away while a refill was looking, and may not be among what it found.
+    missed: bool,
 }
 
 /// The right to attempt one delivery to one endpoint; given back when dropped.
@@ -44,6 +46,7 @@ impl Permits {
         let of_endpoint = slots.entry(endpoint).or_default();
         if of_endpoint.taken >= self.limit {
             of_endpoint.full = true;
+            of_endpoint.missed = of_endpoint.refilling;
             return None;
         }
         of_endpoint.taken += 1;
@@ -61,16 +64,18 @@ impl Permits {
             return None;
         }
         of_endpoint.refilling = true;
+        of_endpoint.missed = false;
         of_endpoint.taken += free;
         drop(slots);
         Some((0..free).map(|_| Permit { permits: self.clone(), endpoint }).collect())
     }
 
-    /// Ends a refill; `emptied` when nothing more is due, so that the endpoint is no longer full.
+    /// Ends a refill; `emptied` when nothing more is due, so that the endpoint is no longer full, unless somebody was
+    /// turned away meanwhile.
     pub fn refilled(&self, endpoint: EndpointId, emptied: bool) {
         if let Some(of_endpoint) = self.lock().get_mut(&endpoint) {
             of_endpoint.refilling = false;
-            of_endpoint.full &= !emptied;
+            of_endpoint.full &= !emptied || of_endpoint.missed;
         }
     }
 
@@ -141,5 +146,22 @@ mod tests {
         drop(refill);
         assert!(permits.full().is_empty());
         assert!(permits.lock().is_empty(), "nothing is kept for an idle endpoint");
+    }
+
+    #[test]
+    fn who_is_turned_away_during_a_refill_is_looked_for_again() {
+        let (permits, id) = (Permits::new(1), endpoint());
+        let held = permits.take(id);
+        assert!(permits.take(id).is_none());
+        drop(held);
+        let refill = permits.begin_refill(id).unwrap();
+        assert!(permits.take(id).is_none(), "after the refill has looked");
+        drop(refill);
+        permits.refilled(id, true);
+        assert_eq!(permits.full(), [id]);
+        let again = permits.begin_refill(id).unwrap();
+        permits.refilled(id, true);
+        drop(again);
+        assert!(permits.full().is_empty());
     }
 }

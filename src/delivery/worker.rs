@@ -139,8 +139,8 @@ impl Worker {
                 },
             }
         }
+        self.shared.attempts.close(); // From here on nothing more is claimed.
         self.shared.queue.close().await;
-        self.shared.attempts.close();
         self.shared.attempts.wait().await;
         stopping.cancelled().await;
     }
@@ -285,19 +285,33 @@ impl Worker {
     /// Claims an endpoint's due deliveries while permits of it are free.
     async fn refill(self, mut free: Vec<Permit>) {
         while let Some(endpoint) = free.first().map(Permit::endpoint) {
-            let wanted = free.len();
-            let claimed = self.claim_due(endpoint, wanted).await;
+            let slots = self.slots(free).await;
+            let claimed = self.claim_due(endpoint, slots.len()).await;
             // Fewer than wanted: nothing more is due, or nothing can be had now. The relay brings up the rest.
-            let emptied = claimed.len() < wanted;
-            for claimed in claimed {
-                let slot = Arc::clone(&self.shared.in_flight).acquire_owned().await;
-                let (Some(permit), Ok(slot)) = (free.pop(), slot) else { break };
-                self.attempt_in_task(claimed, Slot { permit, _in_flight: slot });
+            let emptied = claimed.len() < slots.len();
+            for (claimed, slot) in claimed.into_iter().zip(slots) {
+                self.attempt_in_task(claimed, slot);
             }
-            free.clear();
             self.shared.permits.refilled(endpoint, emptied);
             free = self.shared.permits.begin_refill(endpoint).unwrap_or_default();
         }
+    }
+
+    /// As many slots as this instance may fill now, at least one: had before anything is claimed, so that no lease runs
+    /// while its attempt waits.
+    async fn slots(&self, permits: Vec<Permit>) -> Vec<Slot> {
+        let mut slots = Vec::with_capacity(permits.len());
+        for permit in permits {
+            let in_flight = Arc::clone(&self.shared.in_flight);
+            let got = if slots.is_empty() {
+                in_flight.acquire_owned().await.ok()
+            } else {
+                in_flight.try_acquire_owned().ok()
+            };
+            let Some(in_flight) = got else { break };
+            slots.push(Slot { permit, _in_flight: in_flight });
+        }
+        slots
     }
 
     async fn claim_due(&self, endpoint: EndpointId, wanted: usize) -> Vec<Claimed> {
@@ -344,7 +358,10 @@ impl WorkerLoops {
         });
         let finish = finishes.run(drained, move |finished: Vec<Finished>| {
             let store = Arc::clone(&store);
-            async move { until_it_works("finish", || store.finish(&finished, republish_after)).await }
+            async move {
+                let work = |part| store.finish(part, republish_after);
+                one_by_one_at_worst("finish", &finished, work, || Settled::LeaseLost).await
+            }
         });
         (claim, finish)
     }
@@ -359,34 +376,74 @@ struct Claiming {
 
 impl Claiming {
     async fn claim(&self, claims: &[Claim]) -> Vec<Answered> {
-        let claimed = until_it_works("claim", || async {
-            let now = self.clock.now();
-            self.store.claim(claims, now, now.plus(EARLY_BY), now.plus(self.lease)).await
-        });
-        let mut claimed = claimed.await.claimed;
-        let mut answer = |claim: &Claim| {
-            let place = claimed.iter().position(|claimed| claimed.lease_id == claim.lease_id)?;
-            Some(claimed.swap_remove(place))
+        let work = |part: &'_ [Claim]| {
+            let part = part.to_vec();
+            async move {
+                let now = self.clock.now();
+                let claims = self.store.claim(&part, now, now.plus(EARLY_BY), now.plus(self.lease)).await?;
+                Ok(answers(&part, claims.claimed))
+            }
         };
-        claims.iter().map(&mut answer).collect()
+        one_by_one_at_worst("claim", claims, work, || None).await
     }
 }
 
+/// The answer to each claim, in order.
+fn answers(claims: &[Claim], mut claimed: Vec<Claimed>) -> Vec<Answered> {
+    let answer = |claim: &Claim| {
+        let place = claimed.iter().position(|claimed| claimed.lease_id == claim.lease_id)?;
+        Some(claimed.swap_remove(place))
+    };
+    claims.iter().map(answer).collect()
+}
+
+/// Has a group written, in halves where the database refuses it, so that one row that cannot be written holds up no
+/// other. Such a row is answered with `refused` and comes up again when its lease, or its hint's time, runs out.
+async fn one_by_one_at_worst<'a, T, R, F>(
+    what: &'static str,
+    items: &'a [T],
+    work: impl Fn(&'a [T]) -> F,
+    refused: impl Fn() -> R,
+) -> Vec<R>
+where
+    F: Future<Output = Result<Vec<R>, StoreError>>,
+{
+    let mut answers = Vec::with_capacity(items.len());
+    let mut parts = vec![items];
+    while let Some(part) = parts.pop() {
+        match until_it_works(what, || work(part)).await {
+            Ok(answered) => answers.extend(answered),
+            Err(_) if part.len() > 1 => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([second, first]);
+            }
+            Err(error) => {
+                tracing::error!(what, %error, cause = ?std::error::Error::source(&error), "the database refused a row");
+                answers.push(refused());
+            }
+        }
+    }
+    answers
+}
+
 /// Tries until the database takes it. Whoever waits is cut off at the end of the drain time; the rows then come up
-/// again when their leases run out.
-async fn until_it_works<T, F>(what: &'static str, mut work: impl FnMut() -> F) -> T
+/// again when their leases run out. An error means that the rows themselves are refused.
+async fn until_it_works<T, F>(what: &'static str, work: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
     let mut pause = AGAIN_FROM;
     loop {
-        match work().await {
-            Ok(done) => return done,
-            Err(error) => {
-                tracing::warn!(what, %error, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                    "the database did not take it; it is tried again");
-            }
-        }
+        let error = match work().await {
+            Ok(done) => return Ok(done),
+            Err(
+                error
+                @ (StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::Exists | StoreError::NotFound(_)),
+            ) => return Err(error),
+            Err(error) => error,
+        };
+        tracing::warn!(what, %error, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            "the database did not take it; it is tried again");
         tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
         pause = (pause * 2).min(AGAIN_UP_TO);
     }

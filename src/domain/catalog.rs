@@ -328,6 +328,7 @@ pub struct Catalog {
     source_secrets: HashMap<SourceId, Vec<SourceSecret>>,
     programs: HashMap<ProgramId, Arc<Program>>,
     goals: HashMap<(ProgramId, String), Arc<Goal>>,
+    plans: HashMap<PlanId, Arc<Plan>>,
     plan_versions: HashMap<PlanId, Vec<PlanVersion>>,
     affiliates: HashMap<AffiliateId, Arc<Affiliate>>,
     agreements: HashMap<(AffiliateId, ProgramId), Arc<Agreement>>,
@@ -352,6 +353,7 @@ impl Catalog {
         }
         next.programs.extend(delta.programs.into_iter().map(|row| (row.id, Arc::new(row))));
         next.goals.extend(delta.goals.into_iter().map(|row| ((row.program_id, row.name.clone()), Arc::new(row))));
+        next.plans.extend(delta.plans.into_iter().map(|row| (row.id, Arc::new(row))));
         for row in delta.plan_versions {
             replace(next.plan_versions.entry(row.plan_id).or_default(), row, |row| row.id);
         }
@@ -399,6 +401,12 @@ impl Catalog {
         all.iter().filter(|row| valid(row.expires_at, now)).map(|row| &row.secret).collect()
     }
 
+    /// The secrets of a source with their terms, those that are over too.
+    #[must_use]
+    pub fn source_secret_rows(&self, id: SourceId) -> &[SourceSecret] {
+        self.source_secrets.get(&id).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// The program with this id.
     #[must_use]
     pub fn program(&self, id: ProgramId) -> Option<&Program> {
@@ -417,11 +425,28 @@ impl Catalog {
         self.affiliates.get(&id).map(Arc::as_ref)
     }
 
+    /// The agreement of an affiliate in a program.
+    #[must_use]
+    pub fn agreement(&self, affiliate: AffiliateId, program: ProgramId) -> Option<&Agreement> {
+        self.agreements.get(&(affiliate, program)).map(Arc::as_ref)
+    }
+
+    /// All agreements, in no order.
+    pub fn agreements(&self) -> impl Iterator<Item = &Agreement> {
+        self.agreements.values().map(Arc::as_ref)
+    }
+
     /// The plan of an affiliate in a program: its agreement's, else the program's default.
     #[must_use]
     pub fn plan_of(&self, affiliate: AffiliateId, program: &Program) -> Option<PlanId> {
         let agreement = self.agreements.get(&(affiliate, program.id)).map(|agreement| agreement.plan_id);
         agreement.or(program.default_plan_id)
+    }
+
+    /// The plan with this id.
+    #[must_use]
+    pub fn plan(&self, id: PlanId) -> Option<&Plan> {
+        self.plans.get(&id).map(Arc::as_ref)
     }
 
     /// The version of a plan that was valid at `at`.
@@ -458,6 +483,12 @@ impl Catalog {
     pub fn endpoint_secrets(&self, id: EndpointId, now: Timestamp) -> Vec<&SigningSecret> {
         let all = self.endpoint_secrets.get(&id).map(Vec::as_slice).unwrap_or_default();
         all.iter().rev().filter(|row| valid(row.expires_at, now)).map(|row| &row.secret).collect()
+    }
+
+    /// The secrets of an endpoint with their terms, those that are over too.
+    #[must_use]
+    pub fn endpoint_secret_rows(&self, id: EndpointId) -> &[EndpointSecret] {
+        self.endpoint_secrets.get(&id).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The key with this number that vouches for click ids.

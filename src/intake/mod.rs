@@ -4,6 +4,7 @@
 //! refused is refused with the exact code of RELIABILITY section 5, and no answer repeats the input. No verdict is
 //! answered before it is durable.
 
+pub mod access;
 pub mod address;
 pub mod catalog_cache;
 pub mod click_writer;
@@ -12,5 +13,8 @@ pub mod inbound;
 pub mod mapping;
 pub mod parking;
 pub mod parse;
+pub mod rate;
 pub mod recorder;
 pub mod redact;
+pub mod service;
+pub mod visit;

@@ -5,10 +5,10 @@
 //! duplicate with the same ids. A batch that the database refuses is halved until the bad row fails alone. A full
 //! buffer sheds load at once instead of letting senders wait.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::future::BoxFuture;
 
 use crate::batch::{BatchLoop, Batcher, Bounds, batcher};
 use crate::clock::Clock;
@@ -136,10 +136,7 @@ impl Booker {
     }
 
     /// Boxed, because it calls itself.
-    fn record_or_halve<'a>(
-        &'a self,
-        arrivals: &'a [Arrival],
-    ) -> Pin<Box<dyn Future<Output = Vec<Result<Outcome, Unavailable>>> + Send + 'a>> {
+    fn record_or_halve<'a>(&'a self, arrivals: &'a [Arrival]) -> BoxFuture<'a, Vec<Result<Outcome, Unavailable>>> {
         Box::pin(async move {
             match self.tried(arrivals, &[]).await {
                 Ok(recorded) => recorded.outcomes.into_iter().map(Ok).collect(),

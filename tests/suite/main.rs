@@ -9,8 +9,13 @@
 )]
 
 mod borders;
+mod cli;
 mod config;
+mod delivery;
+mod http;
+mod openapi;
 mod queue;
 mod sender;
 mod store;
 mod support;
+mod tour;

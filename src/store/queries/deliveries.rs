@@ -70,7 +70,7 @@ impl Deliveries for Engine {
         let hints = sorted(hints);
         let rows = hint_rows(&hints).col("at", move |_| republish_at);
         let update = "UPDATE deliveries AS t SET republish_at = v.at FROM {rows} WHERE t.id = v.delivery \
-             AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = 'pending' AND t.lease_id IS NULL";
+             AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = v.standing AND t.lease_id IS NULL";
         dialect::execute_rows(&mut transaction, update, rows).await?;
         Ok(transaction.commit().await?)
     }
@@ -137,6 +137,7 @@ impl Deliveries for Engine {
         let rows = Rows::of(&expired)
             .col("delivery", |(id, ..)| *id)
             .col("lease", |(_, lease, _)| *lease)
+            .col("standing", |_| PENDING)
             .col("new_state", |(.., after)| after.state)
             .col("new_failures", |(.., after)| after.failures)
             .col("new_unknowns", |(.., after)| after.unknowns)
@@ -209,11 +210,16 @@ impl Deliveries for Engine {
     }
 }
 
+/// The state that these changes expect. It is bound with the rows and not written into the statement: a literal would let
+/// PostgreSQL, before it has statistics, walk a partial index of all pending rows for each batch instead of looking
+/// up the few that are named (measured: 90 ms instead of 1 ms a claim, with 4 000 pending).
+const PENDING: &str = "pending";
+
 /// Ends a lease with what follows; only while that lease is the row's.
 const SETTLE: &str = "UPDATE deliveries AS t SET state = v.new_state, failures = v.new_failures, \
      unknowns = v.new_unknowns, next_attempt_at = COALESCE(v.due, t.next_attempt_at), republish_at = v.again, \
      republished = 0, settled_at = v.settled, dead_reason = v.reason, lease_id = NULL, lease_until = NULL \
-     FROM {rows} WHERE t.id = v.delivery AND t.lease_id = v.lease AND t.state = 'pending' RETURNING id";
+     FROM {rows} WHERE t.id = v.delivery AND t.lease_id = v.lease AND t.state = v.standing RETURNING id";
 
 /// Hints in the order in which rows are locked.
 fn sorted(hints: &[Hint]) -> Vec<Hint> {
@@ -227,6 +233,7 @@ fn hint_rows(hints: &[Hint]) -> Rows<'_, Hint> {
         .col("delivery", |hint| hint.delivery_id)
         .col("for_epoch", |hint| hint.epoch)
         .col("for_attempt", |hint| hint.attempt)
+        .col("standing", |_| PENDING)
 }
 
 fn hint(row: &DbRow) -> Result<Hint, StoreError> {
@@ -260,13 +267,14 @@ async fn claim_rows(
         .col("delivery", |claim| claim.hint.delivery_id)
         .col("for_epoch", |claim| claim.hint.epoch)
         .col("for_attempt", |claim| claim.hint.attempt)
+        .col("standing", |_| PENDING)
         .col("lease", |claim| claim.lease_id)
         .col("claimed_at", move |_| now)
         .col("due_by", move |_| due_by)
         .col("lease_end", move |_| lease_until);
     let update = "UPDATE deliveries AS t SET attempt = t.attempt + 1, lease_id = v.lease, lease_until = v.lease_end, \
          republish_at = v.lease_end, first_attempt_at = COALESCE(t.first_attempt_at, v.claimed_at) FROM {rows} \
-         WHERE t.id = v.delivery AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = 'pending' \
+         WHERE t.id = v.delivery AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = v.standing \
          AND t.lease_id IS NULL AND t.next_attempt_at <= v.due_by \
          RETURNING id, event_id, endpoint_id, epoch, attempt, failures, unknowns, first_attempt_at, lease_id";
     let found = dialect::fetch_rows(connection, update, rows).await?;
@@ -323,7 +331,7 @@ fn claimed_row(row: &DbRow, events: &Messages, now: Timestamp) -> Result<Claimed
 async fn come_up_when_due(connection: &mut DbConnection, hints: &[Hint]) -> Result<u64, StoreError> {
     let hints = sorted(hints);
     let update = "UPDATE deliveries AS t SET republish_at = t.next_attempt_at FROM {rows} WHERE t.id = v.delivery \
-         AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = 'pending' AND t.lease_id IS NULL";
+         AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = v.standing AND t.lease_id IS NULL";
     Ok(dialect::execute_rows(connection, update, hint_rows(&hints)).await?)
 }
 
@@ -368,6 +376,7 @@ async fn write_states(
     let rows = Rows::of(&ended)
         .col("delivery", |(finished, _)| finished.claimed.delivery_id)
         .col("lease", |(finished, _)| finished.claimed.lease_id)
+        .col("standing", |_| PENDING)
         .col("new_state", |(_, after)| after.state)
         .col("new_failures", |(_, after)| after.failures)
         .col("new_unknowns", |(_, after)| after.unknowns)

@@ -2,6 +2,9 @@
 
 pub mod engines;
 pub mod proxy;
+pub mod receiver;
+pub mod shop;
+pub mod site;
 pub mod world;
 
 use std::time::Duration;

@@ -1,0 +1,127 @@
+//! What a demo came to, as a table, and what was found wrong, in sentences.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::judge::{Evidence, Findings};
+use super::plan::{Click, Verdict};
+use super::world::{OPERATOR_ENDPOINT, affiliate_endpoint};
+
+/// Sentences that are shown of each kind; a broken demo would fill the screen.
+const SHOWN: usize = 10;
+
+/// The table, with the findings under it.
+pub fn report(evidence: &Evidence, findings: &Findings) -> String {
+    let mut text = String::from("\n");
+    for (name, value) in rows(evidence, findings) {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  {name:<22} {value:>12}");
+    }
+    text.push('\n');
+    let kinds = [
+        ("lost", &findings.lost),
+        ("doubled", &findings.doubled),
+        ("wrongly signed", &findings.wrongly_signed),
+        ("otherwise wrong", &findings.otherwise),
+    ];
+    for (kind, sentences) in kinds {
+        for sentence in sentences.iter().take(SHOWN) {
+            let _ = writeln!(text, "  {kind}: {sentence}");
+        }
+        if sentences.len() > SHOWN {
+            let _ = writeln!(text, "  {kind}: … and {} more", sentences.len().saturating_sub(SHOWN));
+        }
+    }
+    let verdict = if findings.is_green() {
+        "Nothing was lost, nothing booked twice, every signature fits, and the ledger is sound."
+    } else {
+        "This demo FAILED: see above."
+    };
+    let _ = writeln!(text, "{verdict}");
+    text
+}
+
+fn rows(evidence: &Evidence, findings: &Findings) -> Vec<(&'static str, String)> {
+    let verdicts = |name: &str| evidence.acks.iter().filter(|ack| ack.verdict == name).count().to_string();
+    let deliveries =
+        |state: &str| evidence.books.deliveries.iter().filter(|row| row.state == state).count().to_string();
+    let retried: u64 = evidence.books.deliveries.iter().map(|row| row.attempts.saturating_sub(1)).sum();
+    let acks = quantiles(evidence.acks.iter().map(|ack| ack.micros).collect());
+    let ends = quantiles(end_to_end(evidence));
+    vec![
+        ("received", evidence.acks.len().to_string()),
+        ("accepted", verdicts("accepted")),
+        ("duplicate", verdicts("duplicate")),
+        ("updated", verdicts("updated")),
+        ("parked", verdicts("parked")),
+        ("rejected", verdicts("rejected")),
+        ("commissions", evidence.books.commissions.len().to_string()),
+        ("delivered", deliveries("delivered")),
+        ("retried", retried.to_string()),
+        ("resent", findings.resent.to_string()),
+        ("dead", deliveries("dead")),
+        ("lost", findings.lost.len().to_string()),
+        ("doubled", findings.doubled.len().to_string()),
+        ("wrongly signed", findings.wrongly_signed.len().to_string()),
+        ("otherwise wrong", findings.otherwise.len().to_string()),
+        ("acknowledged p50", millis(acks.0)),
+        ("acknowledged p99", millis(acks.1)),
+        ("end to end p50", millis(ends.0)),
+        ("end to end p99", millis(ends.1)),
+    ]
+}
+
+/// From the first sending of a postback to the delivery of each message that it caused, the retries after failures on
+/// purpose included; what waited for its click or over a crash is left out.
+fn end_to_end(evidence: &Evidence) -> Vec<u64> {
+    let acks: BTreeMap<usize, _> = evidence.acks.iter().map(|ack| (ack.step, ack)).collect();
+    let mut delivered = BTreeMap::new();
+    for arrival in evidence.arrivals.iter().filter(|arrival| arrival.delivered()) {
+        let what = (arrival.endpoint.as_str(), arrival.event_type.as_str(), arrival.event_id.as_str());
+        delivered.entry(what).or_insert(arrival);
+    }
+    let mut micros = Vec::new();
+    for story in evidence.stories.iter().filter(|story| story.click != Click::Late) {
+        let event_id = story.event_id(&evidence.demo);
+        for told in story.outcome().told {
+            for endpoint in [OPERATOR_ENDPOINT, &affiliate_endpoint(story.affiliate())] {
+                let ack = acks.get(&told.step).filter(|ack| ack.verdict != Verdict::Duplicate.as_str());
+                let arrival = delivered.get(&(endpoint, told.event_type, event_id.as_str()));
+                if let (Some(ack), Some(arrival)) = (ack, arrival)
+                    && ack.run == arrival.run
+                {
+                    micros.push(u64::try_from(arrival.at.saturating_sub(ack.sent_at)).unwrap_or_default());
+                }
+            }
+        }
+    }
+    micros
+}
+
+/// The 50th and the 99th of a hundred.
+fn quantiles(mut micros: Vec<u64>) -> (u64, u64) {
+    micros.sort_unstable();
+    let at = |percent: usize| {
+        let index = micros.len().saturating_mul(percent).div_ceil(100).saturating_sub(1);
+        micros.get(index).copied().unwrap_or_default()
+    };
+    (at(50), at(99))
+}
+
+fn millis(micros: u64) -> String {
+    format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_the_list() {
+        assert_eq!(quantiles((1..=100).rev().collect()), (50, 99));
+        assert_eq!(quantiles(vec![7]), (7, 7));
+        assert_eq!(quantiles(vec![]), (0, 0));
+        assert_eq!(quantiles(vec![1, 2, 3]), (2, 3));
+        assert_eq!(millis(12_345), "12.3 ms");
+    }
+}

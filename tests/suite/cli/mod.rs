@@ -1,0 +1,7 @@
+//! The program as people start it: the built binary, its arguments, its output and its exit codes.
+
+mod books;
+mod demo;
+mod keys;
+mod program;
+mod serve;
