@@ -20,8 +20,6 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
-use super::PATIENCE;
-
 /// Which engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -71,8 +69,7 @@ pub fn settings() -> StoreSettings {
         max_connections: 8,
         acquire_timeout: Duration::from_secs(30),
         lock_timeout: Duration::from_secs(20),
-        // Longer than tests are patient, so that the server ends no forgotten transaction before a test has seen it.
-        statement_timeout: 2 * PATIENCE,
+        statement_timeout: Duration::from_secs(30),
         master_key: Arc::new(MasterKey::generate()),
     }
 }

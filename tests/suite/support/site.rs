@@ -13,9 +13,9 @@ use postback::lifecycle::{Lifecycle, Stopped};
 use postback::store::Store;
 use postback::store::reading::{DeliveryView, Filter, Page};
 use secrecy::ExposeSecret;
-use sqlx::{Connection, Executor};
 
-use super::{engines, eventually, soon};
+use super::engines::server as databases;
+use super::{eventually, soon};
 
 /// The two ways in which the service is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Drop for Place {
         // What cannot be removed lies in the temporary folder.
         drop(std::fs::remove_dir_all(&self.folder));
         if let Some(database) = self.database.take() {
-            engines::server::drop_database(database);
+            databases::give_back(database);
         }
     }
 }
@@ -105,14 +105,13 @@ impl Site {
             ("outbound.allow_ranges", "127.0.0.0/8"),
         ];
         let pairs = quick.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let database = (stack == Stack::Brokered).then(|| name.clone());
-        let site = Self { stack, place: Arc::new(Place { folder, database }), pairs };
-        if stack == Stack::Embedded {
-            return site;
-        }
-        let mut connection = sqlx::PgConnection::connect(&engines::server::server_url()).await.unwrap();
-        connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
-        site.with("database.url", &engines::server::url_of(&name))
+        let database = match stack {
+            Stack::Embedded => None,
+            Stack::Brokered => Some(databases::database().await),
+        };
+        let site = Self { stack, place: Arc::new(Place { folder, database: database.clone() }), pairs };
+        let Some(database) = database else { return site };
+        site.with("database.url", &databases::url_of(&database))
             .with("master_key", MasterKey::generate().to_base64().expose_secret())
             .with("queue.amqp_url", &server("POSTBACK_TEST_AMQP_URL"))
             .with("queue.prefix", &name.replace('_', "-"))

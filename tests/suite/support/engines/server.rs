@@ -17,7 +17,7 @@ static SWEPT: OnceCell<()> = OnceCell::const_new();
 
 /// The server that databases are made on.
 #[expect(clippy::disallowed_methods, reason = "tests are told their servers by the environment")]
-pub fn server_url() -> String {
+fn server_url() -> String {
     std::env::var("POSTBACK_TEST_POSTGRES_URL")
         .expect("POSTBACK_TEST_POSTGRES_URL names the PostgreSQL to test with; ./scripts/test starts one and sets it")
 }
@@ -47,21 +47,6 @@ pub async fn database() -> String {
 /// Takes a database back from a test that is over.
 pub fn give_back(name: String) {
     FREE.lock().unwrap().push(name);
-}
-
-/// Drops a database that is not to be handed out again. On a thread of its own: a test's runtime may be ending.
-pub fn drop_database(name: String) {
-    let dropping = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let mut server = PgConnection::connect(&server_url()).await?;
-            server.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
-        })
-    });
-    if let Ok(Err(error)) = dropping.join() {
-        eprintln!("a test's database was left behind: {error}");
-    }
 }
 
 async fn run(url: &str, statement: &str) -> Result<(), sqlx::Error> {
