@@ -129,7 +129,7 @@ pub fn advice(name: &str) -> &'static str {
     match name {
         QUEUE_DEPTH => {
             "more deliveries are overdue than the threshold allows: look at /readyz for the queue, and at \
-             /v1/admin/deliveries?status=pending for the endpoints that do not answer"
+             /v1/admin/deliveries?state=pending for the endpoints that do not answer"
         }
         _ => "see the operations guide",
     }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alerts::{Watch, Webhook};
@@ -121,23 +120,40 @@ pub fn listen(settings: &Settings) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|error| StartError::Listen(address, error))
 }
 
+/// What every room stands on.
+struct Base {
+    settings: Arc<Settings>,
+    store: Arc<dyn Store>,
+    catalog: Arc<CatalogCache>,
+    queue: Arc<dyn Queue>,
+    sender: Sender,
+    permits: Permits,
+    policy: RetryPolicy,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
 /// Starts everything but HTTP. All tasks belong to `lifecycle`.
 ///
 /// # Errors
 /// [`StartError`] as it says; what was started by then stops with `lifecycle`.
 pub async fn start(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> Result<App, StartError> {
+    let base = open_base(settings, clock, lifecycle).await?;
+    let relay = start_relay(&base, lifecycle);
+    let (recorder, clicks) = start_intake(&base, &relay, lifecycle);
+    start_delivery(&base, &relay, lifecycle);
+    lifecycle.spawn("alerts", watch(&base)?.run(lifecycle.stopping()));
+    let Base { settings, store, catalog, queue, sender, clock, metrics, .. } = base;
+    let state = HttpState { store, catalog, recorder, clicks, relay, queue, sender, settings, clock, metrics };
+    Ok(App { state: Arc::new(state) })
+}
+
+async fn open_base(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> Result<Base, StartError> {
     let settings = Arc::new(settings);
     let metrics = Arc::new(Metrics::new().map_err(|error| StartError::Setting(error.to_string()))?);
     let store = open_store(&settings).await?;
     clock.set_offset(store.clock_offset_micros().await?);
-    let alone = settings.queue.amqp_url.is_none() || store.engine() == "sqlite";
-    if alone {
-        if !store.claim_alone().await? {
-            return Err(StartError::NotAlone);
-        }
-        let ended = store.take_over(clock.now()).await?;
-        tracing::info!(leases_ended = ended, "took over the database from the process before");
-    }
+    take_over_if_alone(&settings, &*store, &clock).await?;
     let catalog = load_catalog(&store, &clock).await?;
     let queue = open_queue(&settings, lifecycle)?;
     let sender = open_sender(&settings)?;
@@ -147,67 +163,96 @@ pub async fn start(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> R
         max_attempts: i32::try_from(settings.delivery.max_attempts).unwrap_or(i32::MAX),
         max_age: settings.delivery.max_age,
     };
+    Ok(Base { settings, store, catalog, queue, sender, permits, policy, clock, metrics })
+}
 
-    let (relay, relay_loops) = Relay::new(
-        Arc::clone(&store),
-        Arc::clone(&queue),
-        permits.clone(),
-        clock.clone(),
-        Arc::clone(&metrics),
-        &settings,
+/// Without a broker the queue belongs to one process, and SQLite, whatever the queue, serves one process. Whoever is
+/// alone also knows that every lease is of a process that is gone.
+async fn take_over_if_alone(settings: &Settings, store: &dyn Store, clock: &Clock) -> Result<(), StartError> {
+    if settings.queue.amqp_url.is_some() && store.engine() != "sqlite" {
+        return Ok(());
+    }
+    if !store.claim_alone().await? {
+        return Err(StartError::NotAlone);
+    }
+    let ended = store.take_over(clock.now()).await?;
+    tracing::info!(leases_ended = ended, "took over the database from the process before");
+    Ok(())
+}
+
+fn start_relay(base: &Base, lifecycle: &Lifecycle) -> Relay {
+    let (relay, loops) = Relay::new(
+        Arc::clone(&base.store),
+        Arc::clone(&base.queue),
+        base.permits.clone(),
+        base.clock.clone(),
+        Arc::clone(&base.metrics),
+        &base.settings,
     );
-    let (publish, refill) = relay_loops.into_tasks(lifecycle.stopping(), lifecycle.drained());
-    lifecycle.spawn_writer("relay", until_drained(publish, lifecycle.drained()));
+    let (publish, refill) = loops.into_tasks(lifecycle.stopping(), lifecycle.drained());
+    spawn_until_drained(lifecycle, "relay", publish);
     lifecycle.spawn("backlog", refill);
+    relay
+}
 
+/// The recorder, the click writer, what is parked, and the configuration that they judge by.
+fn start_intake(base: &Base, relay: &Relay, lifecycle: &Lifecycle) -> (Recorder, ClickWriter) {
     let booker = Booker::new(
-        Arc::clone(&store),
-        Arc::clone(&catalog),
+        Arc::clone(&base.store),
+        Arc::clone(&base.catalog),
         relay.clone(),
-        clock.clone(),
-        Arc::clone(&metrics),
-        &settings,
+        base.clock.clone(),
+        Arc::clone(&base.metrics),
+        &base.settings,
     );
-    let (recorder, recorder_loop) = Recorder::new(booker.clone(), &settings.intake);
-    let drained = lifecycle.drained();
-    lifecycle.spawn_writer("recorder", until_drained(recorder_loop.run(drained.clone()), drained.clone()));
-    let wake_parking = Arc::new(Notify::new());
-    let (clicks, click_loop) = ClickWriter::new(Arc::clone(&store), &settings.clicks, Arc::clone(&wake_parking));
-    lifecycle.spawn_writer("clicks", until_drained(click_loop.run(drained.clone()), drained.clone()));
-    let every = settings.delivery.sweep_every;
-    let parking = Parking { store: Arc::clone(&store), booker, clock: clock.clone(), every, wake: wake_parking };
+    let (recorder, recorder_loop) = Recorder::new(booker.clone(), &base.settings.intake);
+    spawn_until_drained(lifecycle, "recorder", recorder_loop.run(lifecycle.drained()));
+    let wake = Arc::new(Notify::new());
+    let (clicks, click_loop) = ClickWriter::new(Arc::clone(&base.store), &base.settings.clicks, Arc::clone(&wake));
+    spawn_until_drained(lifecycle, "clicks", click_loop.run(lifecycle.drained()));
+    // What is parked is looked for as often as what is overdue.
+    let every = base.settings.delivery.sweep_every;
+    let parking = Parking { store: Arc::clone(&base.store), booker, clock: base.clock.clone(), every, wake };
     lifecycle.spawn("parking", parking.run(lifecycle.stopping()));
-    lifecycle.spawn("catalog", Arc::clone(&catalog).poll(lifecycle.stopping()));
+    lifecycle.spawn("catalog", Arc::clone(&base.catalog).poll(lifecycle.stopping()));
+    (recorder, clicks)
+}
 
+/// The worker and the sweeper.
+fn start_delivery(base: &Base, relay: &Relay, lifecycle: &Lifecycle) {
     let parts = WorkerParts {
-        store: Arc::clone(&store),
-        queue: Arc::clone(&queue),
-        catalog: Arc::clone(&catalog),
-        sender: sender.clone(),
+        store: Arc::clone(&base.store),
+        queue: Arc::clone(&base.queue),
+        catalog: Arc::clone(&base.catalog),
+        sender: base.sender.clone(),
         relay: relay.clone(),
-        permits,
-        policy: policy.clone(),
-        clock: clock.clone(),
-        metrics: Arc::clone(&metrics),
+        permits: base.permits.clone(),
+        policy: base.policy.clone(),
+        clock: base.clock.clone(),
+        metrics: Arc::clone(&base.metrics),
     };
-    let (worker, worker_loops) = Worker::new(parts, &settings);
-    let (claim, finish) = worker_loops.into_tasks(drained.clone());
-    lifecycle.spawn_writer("claims", until_drained(claim, drained.clone()));
-    lifecycle.spawn_writer("finishes", until_drained(finish, drained));
+    let (worker, loops) = Worker::new(parts, &base.settings);
+    let (claim, finish) = loops.into_tasks(lifecycle.drained());
+    spawn_until_drained(lifecycle, "claims", claim);
+    spawn_until_drained(lifecycle, "finishes", finish);
     lifecycle.spawn("worker", worker.run(lifecycle.stopping()));
-    let sweeper = Sweeper { store: Arc::clone(&store), relay: relay.clone(), policy, clock: clock.clone(), every };
+    let sweeper = Sweeper {
+        store: Arc::clone(&base.store),
+        relay: relay.clone(),
+        policy: base.policy.clone(),
+        clock: base.clock.clone(),
+        every: base.settings.delivery.sweep_every,
+    };
     lifecycle.spawn("sweeper", sweeper.run(lifecycle.stopping()));
-    let watch = watch(&settings, &store, &sender, &clock, &metrics)?;
-    lifecycle.spawn("alerts", watch.run(lifecycle.stopping()));
-
-    let state = HttpState { store, catalog, recorder, clicks, relay, queue, sender, settings, clock, metrics };
-    Ok(App { state: Arc::new(state) })
 }
 
 /// A writer that lasts as long as the service may hand it something: that nobody can call it any more is no failure.
-async fn until_drained(writer: impl Future<Output = ()>, drained: CancellationToken) {
-    writer.await;
-    drained.cancelled().await;
+fn spawn_until_drained(lifecycle: &Lifecycle, name: &'static str, writer: impl Future<Output = ()> + Send + 'static) {
+    let drained = lifecycle.drained();
+    lifecycle.spawn_writer(name, async move {
+        writer.await;
+        drained.cancelled().await;
+    });
 }
 
 /// The configuration, with a key that vouches for click ids in it.
@@ -257,14 +302,8 @@ fn open_sender(settings: &Settings) -> Result<Sender, StartError> {
     Sender::new(policy, of_sender).map_err(|error| StartError::Setting(error.to_string()))
 }
 
-fn watch(
-    settings: &Settings,
-    store: &Arc<dyn Store>,
-    sender: &Sender,
-    clock: &Clock,
-    metrics: &Arc<Metrics>,
-) -> Result<Watch, StartError> {
-    let of_alerts = &settings.alerts;
+fn watch(base: &Base) -> Result<Watch, StartError> {
+    let of_alerts = &base.settings.alerts;
     let webhook = match (&of_alerts.webhook_url, &of_alerts.webhook_secret) {
         (Some(url), Some(secret)) => {
             let secret = SigningSecret::parse(secret.expose_secret());
@@ -274,10 +313,10 @@ fn watch(
         _ => None,
     };
     Ok(Watch {
-        store: Arc::clone(store),
-        sender: sender.clone(),
-        clock: clock.clone(),
-        metrics: Arc::clone(metrics),
+        store: Arc::clone(&base.store),
+        sender: base.sender.clone(),
+        clock: base.clock.clone(),
+        metrics: Arc::clone(&base.metrics),
         above: of_alerts.queue_depth_above,
         below: of_alerts.queue_depth_below,
         grace: of_alerts.queue_depth_grace,

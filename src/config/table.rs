@@ -222,7 +222,7 @@ settings! {
         /// Attempts at once to one endpoint, from this instance.
         endpoint_in_flight: usize = "64" within "1" to "10000";
         /// Attempts at once to all endpoints, from this instance.
-        max_in_flight: usize = "512" within "1" to "100000";
+        max_in_flight: usize = "512" within "64" to "100000";
         /// How long a claimed delivery belongs to its worker. At least one and a half times `delivery.timeout`, so that
         /// the outcome can be written while the lease holds.
         lease: Duration = "30s" within "100ms" to "10m";

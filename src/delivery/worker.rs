@@ -18,6 +18,7 @@ use crate::config::Settings;
 use crate::delivery::permits::{Permit, Permits};
 use crate::delivery::relay::Relay;
 use crate::delivery::sender::{OutboundMethod, OutboundRequest, Sender};
+use crate::domain::catalog::Status;
 use crate::domain::delivery::{AttemptOutcome, AttemptResult, Hint};
 use crate::domain::ids::{EndpointId, LeaseId};
 use crate::domain::retry::{Next, RetryPolicy};
@@ -27,14 +28,14 @@ use crate::intake::catalog_cache::CatalogCache;
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Received};
 use crate::store::deliveries::{Claim, Claimed, Finished, Settled};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, in_time};
 
 /// Claims, or finishes, written in one transaction.
 const GROUP: usize = 256;
 /// How far before its time a delivery may come from its rung and still be attempted.
 const EARLY_BY: Duration = Duration::from_secs(2);
 /// What must be left of a lease, beyond the time an attempt may take, for it to be started.
-const LEASE_MARGIN: Duration = Duration::from_millis(100);
+const LEASE_MARGIN: Duration = Duration::from_millis(20);
 /// Between tries to reach a database that is away.
 const AGAIN_FROM: Duration = Duration::from_millis(50);
 const AGAIN_UP_TO: Duration = Duration::from_secs(2);
@@ -151,7 +152,10 @@ impl Worker {
     async fn take(&self, received: Received) {
         let (mut ready, mut no_slot) = (Vec::new(), Vec::new());
         for hint in &received.hints {
-            match self.shared.permits.take(hint.endpoint_id) {
+            let permit = if self.is_held(hint.endpoint_id) { None } else { self.shared.permits.take(hint.endpoint_id) };
+            match permit {
+                // A message holds fewer hints than `max_in_flight` allows attempts, so this waits for attempts that run
+                // and never for itself.
                 Some(permit) => {
                     let Ok(slot) = Arc::clone(&self.shared.in_flight).acquire_owned().await else { return };
                     ready.push((*hint, Slot { permit, _in_flight: slot }));
@@ -161,6 +165,12 @@ impl Worker {
         }
         let worker = self.clone();
         self.shared.attempts.spawn(async move { worker.work(received, ready, no_slot).await });
+    }
+
+    /// Whether an endpoint's deliveries wait until it is active again.
+    fn is_held(&self, endpoint: EndpointId) -> bool {
+        let catalog = self.shared.catalog.current();
+        catalog.endpoint(endpoint).is_some_and(|endpoint| endpoint.status != Status::Active)
     }
 
     /// Claims what has a permit, hands back the rest, acknowledges, and attempts.
@@ -317,8 +327,8 @@ impl Worker {
 
     async fn claim_due(&self, endpoint: EndpointId, wanted: usize) -> Vec<Claimed> {
         let shared = &self.shared;
-        if shared.attempts.is_closed() {
-            return Vec::new(); // Stopping.
+        if shared.attempts.is_closed() || self.is_held(endpoint) {
+            return Vec::new();
         }
         let now = shared.clock.now();
         let claimed = shared.store.claim_next(endpoint, wanted, now, now.plus(shared.lease)).await;
@@ -435,7 +445,7 @@ where
 {
     let mut pause = AGAIN_FROM;
     loop {
-        let error = match work().await {
+        let error = match in_time(work()).await {
             Ok(done) => return Ok(done),
             Err(
                 error

@@ -189,7 +189,8 @@ fn sent_status(conversion: &Conversion, sent: &Postback) -> ConversionStatus {
 }
 
 /// Whether every field that was sent says what is so already, be it by default: status, goal, currency and time of
-/// the conversion itself count, not only what was sent for it.
+/// the conversion itself count, not only what was sent for it. Of a conversion that is over, a later version of the
+/// same says nothing new either.
 fn repeats(conversion: &Conversion, goal: &str, sent: &Postback) -> bool {
     if sent.goal.as_ref().is_some_and(|name| name.as_str() != goal) {
         return false;
@@ -201,7 +202,10 @@ fn repeats(conversion: &Conversion, goal: &str, sent: &Postback) -> bool {
         occurred_at: Some(conversion.occurred_at),
         ..conversion.content.clone()
     };
-    let sent = Postback { status: Some(sent_status(conversion, sent)), ..sent.clone() };
+    let mut sent = Postback { status: Some(sent_status(conversion, sent)), ..sent.clone() };
+    if matches!(conversion.status, ConversionStatus::Rejected | ConversionStatus::Reversed) {
+        (sent.version, sent.updated_at) = (None, None);
+    }
     merged(&known, &sent) == known
 }
 

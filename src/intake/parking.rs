@@ -38,6 +38,9 @@ impl Parking {
             if let Err(error) = self.look(&stopping).await {
                 tracing::warn!(%error, "parked postbacks could not be looked at; they are next time");
             }
+            if let Err(error) = self.expire().await {
+                tracing::warn!(%error, "parked postbacks whose time is over could not be rejected; they are next time");
+            }
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = self.wake.notified() => {}
@@ -58,6 +61,10 @@ impl Parking {
                 break; // What is left waits for something else; looking again at once would not end.
             }
         }
+        Ok(())
+    }
+
+    async fn expire(&self) -> Result<(), StoreError> {
         while self.store.expire_parked(self.clock.now(), KEYS_AT_ONCE).await? > 0 {}
         Ok(())
     }

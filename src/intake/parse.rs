@@ -146,8 +146,8 @@ fn amount(text: &str) -> Result<Amount, Rejection> {
     })?;
     if amount.is_negative() {
         return Err(refused.because(
-            "Amounts are not negative: for a refund send the status reversed, the smaller amount that is left, or an \
-             event of its own with original_event_id.",
+            "Amounts are not negative: for a refund send the sale's own event_id with the status reversed, or with the \
+             smaller amount that is left.",
         ));
     }
     Ok(amount)

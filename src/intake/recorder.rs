@@ -18,7 +18,7 @@ use crate::domain::booking::Outcome;
 use crate::intake::catalog_cache::CatalogCache;
 use crate::metrics::Metrics;
 use crate::store::recording::{Arrival, RecordTerms, Recorded};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, in_time};
 
 /// How long a sender is kept waiting before it is told to come again (RELIABILITY section 4: 503 within 5 s).
 const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
@@ -96,9 +96,9 @@ impl Booker {
                 room: self.relay.room(),
             };
             let done = if wait_keys.is_empty() {
-                self.store.record_batch(arrivals, &catalog, terms).await
+                in_time(self.store.record_batch(arrivals, &catalog, terms)).await
             } else {
-                self.store.apply_parked(wait_keys, &catalog, terms).await
+                in_time(self.store.apply_parked(wait_keys, &catalog, terms)).await
             };
             match done {
                 Ok(mut recorded) => {

@@ -137,7 +137,7 @@ pub trait Deliveries: Send + Sync {
 
     /// Takes deliveries that are due, past their `republish_at` and under no lease: at most `per_endpoint` of each
     /// active endpoint, none of those in `skip`, `limit` in all, in turns. Each comes up again after `republish_after`, and after
-    /// twice that the next time, up to 32 times.
+    /// twice that the next time, up to 8 times.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -128,6 +128,19 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+/// How long one use case may take before its caller gives it up: above what the engines grant a statement.
+const USE_CASE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The result of a use case, unless the database has gone silent: a server that vanished without a word would
+/// otherwise be waited for until the operating system gives up. Whether it took effect is not known then.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] after 15 s, else its own.
+pub async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let timed_out = |_| StoreError::Unavailable(sqlx::Error::PoolTimedOut);
+    tokio::time::timeout(USE_CASE_TIMEOUT, work).await.map_err(timed_out)?
+}
+
 /// What both engines need to know.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {

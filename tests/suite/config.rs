@@ -114,7 +114,7 @@ fn settings_that_contradict_each_other_are_refused() {
         (&[("alerts.queue_depth_above", "80")], "alerts.queue_depth_below"),
         (&[("intake.buffer", "511")], "intake.batch"),
         (&[("clicks.batch", "10000"), ("clicks.buffer", "9999")], "clicks.batch"),
-        (&[("delivery.max_in_flight", "63")], "delivery.endpoint_in_flight"),
+        (&[("delivery.max_in_flight", "64"), ("delivery.endpoint_in_flight", "65")], "delivery.endpoint_in_flight"),
         (&[("database.url", "postgres://h/d")], "master_key"),
         (&[("alerts.webhook_url", "https://h/x")], "alerts.webhook_secret"),
         (&[("alerts.webhook_secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")], "alerts.webhook_url"),

@@ -219,11 +219,8 @@ impl<'a> Booking<'a> {
         outcomes
     }
 
-    /// Judges one item, after those before it.
-    ///
-    /// # Errors
-    /// A rejection code for what the rules cannot represent, such as an amount out of range, is an outcome, not
-    /// an error: this function always answers.
+    /// Judges one item, after those before it. Always answers: what the rules cannot represent, such as an amount out
+    /// of range, is a rejection.
     fn apply(&mut self, prepared: &Prepared) -> Outcome {
         if prepared.item.parked {
             self.writes.unparked.push(prepared.item.receipt_id);
@@ -237,6 +234,10 @@ impl<'a> Booking<'a> {
         }
         if let Some(id) = target(&prepared.once_key) {
             return self.revise(prepared, said, id, NamedBy::Once);
+        }
+        // The click first: only when it is known can it be said which sale is meant.
+        if let Attribution::Parked { reason: reason @ ParkReason::UnknownClick, wait_key } = &prepared.attribution {
+            return self.park(prepared, said, source_id, *reason, wait_key.clone());
         }
         // The once key first: whatever event id the sale comes under, it takes that one.
         if said.status == Some(ConversionStatus::Reversed)

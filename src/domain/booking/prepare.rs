@@ -69,18 +69,31 @@ impl<'a> Booking<'a> {
     #[must_use]
     pub fn prepare(&self, item: Item) -> Prepared {
         let candidate = ConversionId::new(self.now);
-        let (Ok(said), Some(source)) = (&item.said, self.catalog.source(item.source_id)) else {
-            let rejection = match &item.said {
-                Err(rejection) => rejection.clone(),
-                Ok(_) => Rejection::new(Code::SourceDisabled),
-            };
-            let attribution = Attribution::Rejected(rejection);
-            return Prepared { item, attribution, event_key: None, once_key: None, candidate };
+        let (said, source) = match self.admissible(&item) {
+            Ok(admissible) => admissible,
+            Err(rejection) => {
+                let attribution = Attribution::Rejected(rejection);
+                return Prepared { item, attribution, event_key: None, once_key: None, candidate };
+            }
         };
         let click = self.click(source.operator_id, said);
         let (event_key, once_key) = self.keys(source, said, click.as_ref());
         let attribution = self.attribute(source, said, item.received_at, click);
         Prepared { item, attribution, event_key, once_key, candidate }
+    }
+
+    /// What was said and by which source, unless it can neither find a conversion nor make one.
+    fn admissible<'i>(&self, item: &'i Item) -> Result<(&'i Postback, &'a Source), Rejection> {
+        let said = item.said.as_ref().map_err(Clone::clone)?;
+        let source = self.catalog.source(item.source_id).ok_or(Rejection::new(Code::SourceDisabled))?;
+        if said.original_event_id.is_some() {
+            // Taken for an event of its own it would be paid for; its receipt is kept and can be replayed.
+            return Err(Rejection::of_field(Code::Validation, "original_event_id").because(
+                "Refunds as events of their own are not taken yet: send the sale's own event_id with the status \
+                 reversed, or with the amount that is left.",
+            ));
+        }
+        Ok((said, source))
     }
 
     fn click(&self, operator: OperatorId, said: &Postback) -> Option<ClickFacts> {

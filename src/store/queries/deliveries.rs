@@ -18,7 +18,7 @@ use crate::store::deliveries::{After, Backlog, Claim, Claimed, Claims, Deliverie
 use crate::store::rows::Rows;
 
 /// The longest wait for a hint that keeps getting lost: this many times the first one.
-const MOST_DOUBLINGS: i32 = 5;
+const MOST_DOUBLINGS: i32 = 3;
 
 #[async_trait]
 impl Deliveries for Engine {

@@ -14,6 +14,11 @@ use crate::support::world::{World, said};
 
 on_both_engines!(writes_after_dropped_ones_are_visible);
 
+/// After how many polls futures are dropped: they are polled at their start, and then each time that the database
+/// answers. Two is the moment in which BEGIN has been sent and not been answered. It comes last, since later writes, or
+/// a drop within the check of a pooled connection, would end by chance what it left open.
+const MOMENTS: [usize; 10] = [0, 1, 9, 8, 7, 6, 5, 4, 3, 2];
+
 /// Polls `future` at most so often, then drops it. Answers whether it ended by itself.
 async fn drop_after(polls: usize, future: impl Future) -> bool {
     let mut future = pin!(future);
@@ -32,8 +37,7 @@ async fn writes_after_dropped_ones_are_visible(kind: Kind) {
     let world = World::new(kind).await;
     let (mut dropped, mut ended) = (0, 0);
     for round in 0..200_usize {
-        // A future is polled once at its start and once each time that the database answers: these are its moments.
-        let polls = round / 5 % 10;
+        let polls = MOMENTS[round / 20];
         let clicks = [world.foreign_click(&format!("dropped-{round}"))];
         let arrival = [world.arrival(Ok(said(world.a_lead(&world.click(), &format!("dropped-{round}")))))];
         let affiliate =
@@ -56,6 +60,12 @@ async fn writes_after_dropped_ones_are_visible(kind: Kind) {
     assert!(dropped >= 50 && ended >= 10, "moments before, within and after a write: {dropped} dropped, {ended} ended");
 
     let raw = world.database.raw().await;
+    if kind == Kind::Postgres {
+        // A forgotten transaction swallows what is later written beside it, and its locks stay.
+        let left_open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                         AND state LIKE 'idle in transaction%'";
+        eventually("no transaction is left open", async || raw.number(left_open).await == 0).await;
+    }
     for round in 0..100 {
         let click = format!("plain-{round}");
         assert_eq!(world.database.record_clicks(&[world.foreign_click(&click)]).await.unwrap(), [true]);
@@ -63,9 +73,4 @@ async fn writes_after_dropped_ones_are_visible(kind: Kind) {
         assert_eq!(seen, 1, "an answered write is there for everybody");
     }
     world.assert_sound().await;
-    if kind == Kind::Postgres {
-        let left_open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                         AND state LIKE 'idle in transaction%'";
-        eventually("no transaction is left open", async || raw.number(left_open).await == 0).await;
-    }
 }

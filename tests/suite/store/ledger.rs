@@ -88,8 +88,8 @@ async fn findings(world: &World, raw: &Raw, statements: &[String]) -> BTreeSet<&
 
 async fn every_planted_fault_is_found(kind: Kind) {
     let id = new_id(kind);
-    let approved = "(SELECT id FROM commissions WHERE state = 'available' AND conversion_id IN \
-                    (SELECT id FROM conversions WHERE event_id = 's1'))";
+    let approved = "(SELECT id FROM commissions WHERE conversion_id IN \
+                    (SELECT id FROM conversions WHERE goal = 'sale' AND status = 'approved'))";
     let posting =
         format!("(SELECT id FROM ledger_transactions WHERE commission_id = {approved} AND kind = 'commission')");
     let entry = |transaction: &str, amount: i64, currency: &str, account: &str| {
@@ -140,17 +140,23 @@ async fn every_planted_fault_is_found(kind: Kind) {
             vec![format!("DELETE FROM commissions WHERE id = {approved}")],
             &["approved_has_commission", "transaction_has_commission"],
         ),
-        (vec!["DELETE FROM conversions WHERE event_id = 's1'".to_owned()], &["commission_has_conversion"]),
         (
-            vec!["UPDATE conversions SET status = 'reversed' WHERE event_id = 's1'".to_owned()],
+            vec!["DELETE FROM conversions WHERE goal = 'sale' AND status = 'approved'".to_owned()],
+            &["commission_has_conversion"],
+        ),
+        (
+            vec!["UPDATE conversions SET status = 'reversed' WHERE goal = 'sale' AND status = 'approved'".to_owned()],
             &["commission_follows_conversion"],
         ),
         (
-            vec!["UPDATE conversions SET status = 'approved' WHERE event_id = 's2'".to_owned()],
+            vec!["UPDATE conversions SET status = 'approved' WHERE goal = 'sale' AND status = 'pending'".to_owned()],
             &["commission_follows_conversion"],
         ),
         (
-            vec!["UPDATE conversions SET no_commission = 'no_plan' WHERE event_id = 's1'".to_owned()],
+            vec![
+                "UPDATE conversions SET no_commission = 'no_plan' WHERE goal = 'sale' AND status = 'approved'"
+                    .to_owned(),
+            ],
             &["no_commission_has_none"],
         ),
         (
@@ -208,8 +214,8 @@ async fn balances_are_those_under_the_prefix(kind: Kind) {
     };
     assert_eq!(accounts("").await.len(), 2);
     let payable = format!("affiliate:{}:payable", world.affiliate.id);
-    assert_eq!(accounts("affiliate:").await, [payable.clone()]);
-    assert_eq!(accounts(&payable).await, [payable.clone()]);
+    assert_eq!(accounts("affiliate:").await, std::slice::from_ref(&payable));
+    assert_eq!(accounts(&payable).await, std::slice::from_ref(&payable));
     assert_eq!(accounts(&payable.replace("aff_", "affX")).await, Vec::<String>::new(), "no character is a wildcard");
     assert_eq!(accounts("%").await, Vec::<String>::new());
 }

@@ -114,6 +114,33 @@ impl Select {
         self
     }
 
+    /// Narrows to rows where `column` has one of these values.
+    fn among<T>(mut self, column: &'static str, values: Vec<T>) -> Self
+    where
+        T: for<'t> Encode<'t, Db> + Type<Db>,
+    {
+        if values.is_empty() {
+            self.0.push(" AND false");
+            return self;
+        }
+        let mut list = self.0.push(" AND ").push(column).push(" IN (").separated(", ");
+        for value in values {
+            list.push_bind(value);
+        }
+        list.push_unseparated(")");
+        self
+    }
+
+    /// Every row.
+    async fn all<T>(
+        mut self,
+        engine: &Engine,
+        read: impl Fn(&DbRow) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = self.0.build().fetch_all(&engine.reader).await?;
+        rows.iter().map(read).collect()
+    }
+
     /// One page, newest first; `id` is the column that orders.
     async fn page<T>(
         mut self,

@@ -2,14 +2,16 @@
 
 use sqlx::Row;
 
-use super::super::super::dialect::{DbRow, Engine};
+use super::super::super::dialect::{self, DbRow, Engine};
 use super::super::nouns::currency;
 use super::super::{from_json, from_name, from_name_opt};
 use super::Select;
-use crate::domain::ids::{CommissionId, ConversionId, ReceiptId};
+use crate::domain::dedup::event_key;
+use crate::domain::ids::{CommissionId, ConversionId, ReceiptId, SourceId};
 use crate::domain::postback::Postback;
 use crate::store::StoreError;
 use crate::store::reading::{CommissionView, ConversionView, Filter, LaterVerdict, Page, ReceiptView};
+use crate::store::rows::Rows;
 
 /// The verdict in force is the latest; a later accepted one has no code, so the columns are taken together.
 const RECEIPTS: &str = "SELECT * FROM (SELECT r.id, r.operator_id, r.source_id, r.key_id, r.received_at, r.method, \
@@ -74,9 +76,30 @@ const CONVERSIONS: &str = "SELECT id, operator_id, source_id, program_id, goal, 
 pub async fn conversions(engine: &Engine, filter: &Filter, page: Page) -> Result<Vec<ConversionView>, StoreError> {
     let select = Select::of(CONVERSIONS).only("operator_id", filter.operator_id).only("source_id", filter.source_id);
     let select = select.only("program_id", filter.program_id).only("affiliate_id", filter.affiliate_id);
-    let select = select.only("click_id", filter.click_id.clone()).only("event_id", filter.event_id.clone());
-    let select = select.only("id", filter.conversion_id).only("status", filter.status.clone());
+    let select = select.only("click_id", filter.click_id.clone()).only("status", filter.status.clone());
+    let mut select = select.only("id", filter.conversion_id);
+    if let Some(event_id) = &filter.event_id {
+        select = select.among("id", conversions_of_event(engine, filter, event_id).await?);
+    }
     select.page(engine, "id", page, conversion_view).await
+}
+
+/// What an event id led to at each source that it may have come through. Every conversion's event id took an event
+/// key, so the unique index that deduplicates finds it.
+async fn conversions_of_event(
+    engine: &Engine,
+    filter: &Filter,
+    event_id: &str,
+) -> Result<Vec<ConversionId>, StoreError> {
+    let sources = Select::of("SELECT id FROM sources WHERE true").only("operator_id", filter.operator_id);
+    let sources: Vec<SourceId> = sources.only("id", filter.source_id).all(engine, |row| Ok(row.try_get("id")?)).await?;
+    let keys = |source: SourceId| [false, true].map(|test| event_key(source, event_id, test));
+    let keys: Vec<String> = sources.into_iter().flat_map(keys).collect();
+    let select = "SELECT k.conversion_id FROM {rows} JOIN dedup_keys k ON k.key = v.wanted";
+    let mut connection = engine.reader.acquire().await?;
+    let rows = Rows::of(&keys).col("wanted", |key| key.as_str());
+    let found = dialect::fetch_rows(&mut connection, select, rows).await?;
+    found.iter().map(|row| Ok(row.try_get("conversion_id")?)).collect()
 }
 
 pub async fn conversion(engine: &Engine, id: ConversionId) -> Result<Option<ConversionView>, StoreError> {
