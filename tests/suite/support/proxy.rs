@@ -103,9 +103,10 @@ async fn carry(client: TcpStream, upstream: String, weather: watch::Receiver<Wea
     let (from_server, mut to_server) = server.into_split();
     tokio::select! {
         _ = cut.wait_for(|now| now.cuts != born) => {}
-        () = pump(from_client, &mut to_server, weather.clone(), |now| now.black_hole) => {}
+        () = pump(from_client, &mut to_server, weather.clone(), |now| now.black_hole || now.cuts != born) => {}
         () = async {
-            let held = |now: &Weather| now.black_hole || now.mute;
+            // What was held back before a cut must not slip through when the weather clears in the same moment.
+            let held = |now: &Weather| now.black_hole || now.mute || now.cuts != born;
             pump(from_server, &mut to_client, weather, held).await;
             // That the upstream closed does not get through either.
             let _over = clearing.wait_for(|now| !held(now)).await;
