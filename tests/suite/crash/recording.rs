@@ -30,7 +30,7 @@ async fn after_the_commit_before_the_answer(stack: Stack) {
 async fn commit_unknown_on_postgres_and_rabbitmq() {
     let scene = Scene::new(site(Stack::Brokered).await).await;
     let (proxy, behind) = behind_a_proxy(&scene.site).await;
-    let service = scene.start_with(&behind, Some("record.before_commit=stall:500")).await;
+    let service = scene.start_with(&behind, Some("record.before_commit=stall:2000")).await;
     let database_fails = async {
         super::says(&service, "failpoint", ("name", "record.before_commit")).await;
         proxy.mute(true);
