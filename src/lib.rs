@@ -10,6 +10,8 @@
 //! | [`store`] | sqlx: one method = one use case = one transaction, on SQLite and PostgreSQL |
 //! | [`queue`] | hints about deliveries: in this process or in RabbitMQ |
 //! | [`delivery`] | relay → worker → sender → finish, and the sweeper |
+//! | [`replay`] | what failed is sent or judged again: one, or many by a job |
+//! | [`payouts`] | money to affiliates: asked for, or by schedule |
 //! | [`alerts`] | what is watched and who is told |
 //! | [`cli`] | `serve`, `demo`, `keys`, `ledger verify`, … |
 
@@ -26,6 +28,8 @@ pub mod http;
 pub mod intake;
 pub mod lifecycle;
 pub mod metrics;
+pub mod payouts;
 pub mod queue;
+pub mod replay;
 pub mod store;
 pub mod telemetry;

@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// Many short-lived values of all sizes on several threads: the system's allocator took a quarter of the service's time
+/// under load (docs/decisions/0011).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     postback::cli::main(std::env::args_os(), std::env::vars_os())
 }

@@ -42,6 +42,8 @@ pub struct Metrics {
     pub deliveries_due: IntGauge,
     /// `postback_deliveries_oldest_due_seconds`: how long the oldest of them has been due; 0 when there is none.
     pub deliveries_oldest_due_seconds: Gauge,
+    /// `postback_deliveries_dead`: deliveries that were given up and wait for a person.
+    pub deliveries_dead: IntGauge,
     queue_messages: IntGaugeVec,
     queue_connected: IntGaugeVec,
     publishes: IntCounterVec,
@@ -86,6 +88,7 @@ impl Metrics {
                 .gauge("deliveries_due", "Overdue deliveries, as the queue depth alert counts them.")?,
             deliveries_oldest_due_seconds: make
                 .seconds("deliveries_oldest_due_seconds", "How long the oldest overdue delivery has been due.")?,
+            deliveries_dead: make.gauge("deliveries_dead", "Deliveries that were given up and wait for a person.")?,
             queue_messages: make.gauges("queue_messages", "Messages ready in each queue.", "queue")?,
             queue_connected: make.gauges("queue_connected", "1 while the queue can be reached.", "direction")?,
             publishes: make.counters("publish_total", "Messages given to the queue, by result.", &["result"])?,
@@ -145,6 +148,12 @@ impl Metrics {
     /// `postback_publish_total{result}`: a message was given to the queue; `result` is one of taken, unavailable, refused.
     pub fn published(&self, result: &'static str) {
         self.publishes.with_label_values(&[result]).inc();
+    }
+
+    /// How many messages the queue has refused and how many it has taken, since the start.
+    #[must_use]
+    pub fn published_so_far(&self) -> (u64, u64) {
+        (self.publishes.with_label_values(&["refused"]).get(), self.publishes.with_label_values(&["taken"]).get())
     }
 
     /// `postback_alert_open{alert}`: whether the alert is open; `alert` is its stable name.

@@ -13,10 +13,16 @@ use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use crate::alerts::{Watch, Webhook};
+use crate::alerts::Watch;
+use crate::alerts::heard::Heard;
+use crate::alerts::look::Lookout;
+use crate::alerts::tell::{Channel, Form};
 use crate::clock::Clock;
-use crate::config::{DatabaseUrl, Settings};
+use crate::config::{self, DatabaseUrl, Settings};
+use crate::delivery::breaker::Breakers;
+use crate::delivery::disabling::Disabler;
 use crate::delivery::egress::EgressPolicy;
+use crate::delivery::holding::Holding;
 use crate::delivery::permits::Permits;
 use crate::delivery::relay::Relay;
 use crate::delivery::sender::{Sender, SenderSettings};
@@ -29,13 +35,19 @@ use crate::domain::signature::SigningSecret;
 use crate::http::state::HttpState;
 use crate::intake::catalog_cache::CatalogCache;
 use crate::intake::click_writer::ClickWriter;
+use crate::intake::customers::Customers;
+use crate::intake::holds::Holds;
 use crate::intake::parking::Parking;
 use crate::intake::recorder::{Booker, Recorder};
+use crate::intake::settling::Settling;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
+use crate::payouts::Payouts;
+use crate::payouts::schedule::Schedule;
 use crate::queue::Queue;
 use crate::queue::embedded::{Embedded, EmbeddedSettings};
 use crate::queue::rabbitmq::{RabbitMq, RabbitMqSettings};
+use crate::replay::{Jobs, Judge, Replayer};
 use crate::store::configuration::Entry;
 use crate::store::{Store, StoreError, StoreSettings, postgres, sqlite};
 
@@ -128,9 +140,11 @@ struct Base {
     queue: Arc<dyn Queue>,
     sender: Sender,
     permits: Permits,
+    breakers: Breakers,
     policy: RetryPolicy,
     clock: Clock,
     metrics: Arc<Metrics>,
+    heard: Arc<Heard>,
 }
 
 /// Starts everything but HTTP. All tasks belong to `lifecycle`.
@@ -140,11 +154,28 @@ struct Base {
 pub async fn start(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> Result<App, StartError> {
     let base = open_base(settings, clock, lifecycle).await?;
     let relay = start_relay(&base, lifecycle);
-    let (recorder, clicks) = start_intake(&base, &relay, lifecycle);
+    let Intake { recorder, booker, clicks, customers } = start_intake(&base, &relay, lifecycle);
     start_delivery(&base, &relay, lifecycle);
+    let replays = start_replays(&base, &relay, lifecycle);
+    let payouts = start_payouts(&base, &relay, lifecycle);
     lifecycle.spawn("alerts", watch(&base)?.run(lifecycle.stopping()));
     let Base { settings, store, catalog, queue, sender, clock, metrics, .. } = base;
-    let state = HttpState { store, catalog, recorder, clicks, relay, queue, sender, settings, clock, metrics };
+    let state = HttpState {
+        store,
+        catalog,
+        recorder,
+        booker,
+        clicks,
+        customers,
+        relay,
+        replays,
+        payouts,
+        queue,
+        sender,
+        settings,
+        clock,
+        metrics,
+    };
     Ok(App { state: Arc::new(state) })
 }
 
@@ -158,12 +189,14 @@ async fn open_base(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> R
     let queue = open_queue(&settings, lifecycle)?;
     let sender = open_sender(&settings)?;
     let permits = Permits::new(settings.delivery.endpoint_in_flight);
+    let breakers = Breakers::new(settings.delivery.breaker_after, settings.delivery.breaker_pause);
     let policy = RetryPolicy {
         ladder: settings.delivery.ladder.clone(),
         max_attempts: i32::try_from(settings.delivery.max_attempts).unwrap_or(i32::MAX),
         max_age: settings.delivery.max_age,
     };
-    Ok(Base { settings, store, catalog, queue, sender, permits, policy, clock, metrics })
+    let heard = Arc::default();
+    Ok(Base { settings, store, catalog, queue, sender, permits, breakers, policy, clock, metrics, heard })
 }
 
 /// Without a broker the queue belongs to one process, and SQLite, whatever the queue, serves one process. Whoever is
@@ -184,7 +217,7 @@ fn start_relay(base: &Base, lifecycle: &Lifecycle) -> Relay {
     let (relay, loops) = Relay::new(
         Arc::clone(&base.store),
         Arc::clone(&base.queue),
-        base.permits.clone(),
+        (base.permits.clone(), base.breakers.clone()),
         base.clock.clone(),
         Arc::clone(&base.metrics),
         &base.settings,
@@ -195,30 +228,47 @@ fn start_relay(base: &Base, lifecycle: &Lifecycle) -> Relay {
     relay
 }
 
-/// The recorder, the click writer, what is parked, and the configuration that they judge by.
-fn start_intake(base: &Base, relay: &Relay, lifecycle: &Lifecycle) -> (Recorder, ClickWriter) {
+/// Where things are handed in.
+struct Intake {
+    recorder: Recorder,
+    booker: Booker,
+    clicks: ClickWriter,
+    customers: Customers,
+}
+
+/// The recorder, the click writer, what is parked or on hold, and the configuration that they judge by.
+fn start_intake(base: &Base, relay: &Relay, lifecycle: &Lifecycle) -> Intake {
+    let wake = Arc::new(Notify::new());
     let booker = Booker::new(
         Arc::clone(&base.store),
         Arc::clone(&base.catalog),
         relay.clone(),
         base.clock.clone(),
         Arc::clone(&base.metrics),
+        Arc::clone(&base.heard),
         &base.settings,
-    );
+    )
+    .waking(Arc::clone(&wake));
     let (recorder, recorder_loop) = Recorder::new(booker.clone(), &base.settings.intake);
     spawn_until_drained(lifecycle, "recorder", recorder_loop.run(lifecycle.drained()));
-    let wake = Arc::new(Notify::new());
+    let customers = Customers::new(Arc::clone(&base.store), Arc::clone(&wake));
     let (clicks, click_loop) = ClickWriter::new(Arc::clone(&base.store), &base.settings.clicks, Arc::clone(&wake));
     spawn_until_drained(lifecycle, "clicks", click_loop.run(lifecycle.drained()));
-    // What is parked is looked for as often as what is overdue.
+    // What is parked or on hold is looked for as often as what is overdue.
     let every = base.settings.delivery.sweep_every;
-    let parking = Parking { store: Arc::clone(&base.store), booker, clock: base.clock.clone(), every, wake };
+    let holds = Holds { booker: booker.clone(), every };
+    lifecycle.spawn("holds", holds.run(lifecycle.stopping()));
+    let (settling_booker, waiting) = (booker.clone(), booker.clone());
+    let parking = Parking { store: Arc::clone(&base.store), booker: waiting, clock: base.clock.clone(), every, wake };
     lifecycle.spawn("parking", parking.run(lifecycle.stopping()));
+    let (store, every) = (Arc::clone(&base.store), base.settings.commissions.settle_every);
+    let settling = Settling { store, booker: settling_booker, clock: base.clock.clone(), every };
+    lifecycle.spawn("settling", settling.run(lifecycle.stopping()));
     lifecycle.spawn("catalog", Arc::clone(&base.catalog).poll(lifecycle.stopping()));
-    (recorder, clicks)
+    Intake { recorder, booker, clicks, customers }
 }
 
-/// The worker and the sweeper.
+/// The worker, what is held, and the sweeper.
 fn start_delivery(base: &Base, relay: &Relay, lifecycle: &Lifecycle) {
     let parts = WorkerParts {
         store: Arc::clone(&base.store),
@@ -227,6 +277,14 @@ fn start_delivery(base: &Base, relay: &Relay, lifecycle: &Lifecycle) {
         sender: base.sender.clone(),
         relay: relay.clone(),
         permits: base.permits.clone(),
+        breakers: base.breakers.clone(),
+        disabler: Disabler {
+            store: Arc::clone(&base.store),
+            catalog: Arc::clone(&base.catalog),
+            relay: relay.clone(),
+            clock: base.clock.clone(),
+            republish_after: base.settings.delivery.republish_after,
+        },
         policy: base.policy.clone(),
         clock: base.clock.clone(),
         metrics: Arc::clone(&base.metrics),
@@ -236,6 +294,14 @@ fn start_delivery(base: &Base, relay: &Relay, lifecycle: &Lifecycle) {
     spawn_until_drained(lifecycle, "claims", claim);
     spawn_until_drained(lifecycle, "finishes", finish);
     lifecycle.spawn("worker", worker.run(lifecycle.stopping()));
+    let holding = Holding {
+        store: Arc::clone(&base.store),
+        catalog: Arc::clone(&base.catalog),
+        relay: relay.clone(),
+        clock: base.clock.clone(),
+        release_per_second: base.settings.delivery.release_per_second,
+    };
+    lifecycle.spawn("holding", holding.run(lifecycle.stopping()));
     let sweeper = Sweeper {
         store: Arc::clone(&base.store),
         relay: relay.clone(),
@@ -244,6 +310,24 @@ fn start_delivery(base: &Base, relay: &Relay, lifecycle: &Lifecycle) {
         every: base.settings.delivery.sweep_every,
     };
     lifecycle.spawn("sweeper", sweeper.run(lifecycle.stopping()));
+}
+
+/// Replays at a person's word, and the jobs that replay many.
+fn start_replays(base: &Base, relay: &Relay, lifecycle: &Lifecycle) -> Replayer {
+    let (store, catalog) = (Arc::clone(&base.store), Arc::clone(&base.catalog));
+    let judge = Judge::new(store, catalog, base.clock.clone(), &base.settings);
+    let replayer = Replayer::new(judge, relay.clone(), Arc::clone(&base.metrics));
+    lifecycle.spawn("replays", Jobs::new(replayer.clone(), base.settings.delivery.lease).run(lifecycle.stopping()));
+    replayer
+}
+
+/// The use cases of payouts, and the schedule that makes those that fall due.
+fn start_payouts(base: &Base, relay: &Relay, lifecycle: &Lifecycle) -> Payouts {
+    let (store, catalog) = (Arc::clone(&base.store), Arc::clone(&base.catalog));
+    let payouts = Payouts::new(store, catalog, relay.clone(), base.clock.clone(), &base.settings);
+    let schedule = Schedule { payouts: payouts.clone(), every: base.settings.payouts.look_every };
+    lifecycle.spawn("payouts", schedule.run(lifecycle.stopping()));
+    payouts
 }
 
 /// A writer that lasts as long as the service may hand it something: that nobody can call it any more is no failure.
@@ -303,24 +387,33 @@ fn open_sender(settings: &Settings) -> Result<Sender, StartError> {
 }
 
 fn watch(base: &Base) -> Result<Watch, StartError> {
-    let of_alerts = &base.settings.alerts;
-    let webhook = match (&of_alerts.webhook_url, &of_alerts.webhook_secret) {
-        (Some(url), Some(secret)) => {
-            let secret = SigningSecret::parse(secret.expose_secret());
-            let secret = secret.map_err(|error| StartError::Setting(format!("alerts.webhook_secret: {error}")))?;
-            Some(Webhook { url: url.clone(), secret })
-        }
-        _ => None,
-    };
+    let lookout = Lookout::new(
+        Arc::clone(&base.store),
+        Arc::clone(&base.queue),
+        Arc::clone(&base.metrics),
+        Arc::clone(&base.heard),
+        base.settings.alerts.clone(),
+    );
     Ok(Watch {
+        lookout,
         store: Arc::clone(&base.store),
         sender: base.sender.clone(),
         clock: base.clock.clone(),
         metrics: Arc::clone(&base.metrics),
-        above: of_alerts.queue_depth_above,
-        below: of_alerts.queue_depth_below,
-        grace: of_alerts.queue_depth_grace,
-        every: of_alerts.evaluate_every,
-        webhook,
+        every: base.settings.alerts.evaluate_every,
+        channels: alert_channels(&base.settings.alerts)?,
     })
+}
+
+fn alert_channels(settings: &config::Alerts) -> Result<Vec<Channel>, StartError> {
+    let mut channels = Vec::new();
+    if let (Some(url), Some(secret)) = (&settings.webhook_url, &settings.webhook_secret) {
+        let secret = SigningSecret::parse(secret.expose_secret());
+        let secret = secret.map_err(|error| StartError::Setting(format!("alerts.webhook_secret: {error}")))?;
+        channels.push(Channel { url: url.clone(), form: Form::Webhook(secret) });
+    }
+    if let Some(url) = &settings.chat_url {
+        channels.push(Channel { url: url.clone(), form: Form::Chat });
+    }
+    Ok(channels)
 }

@@ -7,6 +7,10 @@ use crate::config::{self, Sources};
 
 /// Shows the settings in force with their origin, or everything that is wrong with them
 #[derive(clap::Args)]
+#[command(after_help = help!("Examples:
+  postback check-config
+  postback --config /etc/postback.toml check-config",
+  "0 the settings are right; 2 they are not, and every error is listed"))]
 pub struct Args {
     /// Print docs/configuration.md instead: every setting with its default and its meaning
     #[arg(long)]

@@ -37,9 +37,10 @@ pub struct Args {
 enum Command {
     Create(Create),
     /// Lists all keys, newest first; the keys themselves are stored nowhere
+    #[command(after_help = help!("Example: postback keys list"))]
     List,
     /// Ends a key for good; running services refuse it within 5 seconds
-    #[command(after_help = "Example: postback keys revoke key_01980f6e2b7a7c3e9f0a1b2c3d4e5f60")]
+    #[command(after_help = help!("Example: postback keys revoke key_…"))]
     Revoke {
         /// The id of the key, as `keys list` shows it
         id: KeyId,
@@ -48,10 +49,10 @@ enum Command {
 
 /// Makes a key and prints it, once
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = help!("Examples:
   postback keys create --role admin --name ops --expires 90d
   postback keys create --role operator --operator op_… --allow 203.0.113.0/24
-  postback keys create --role affiliate --affiliate aff_…")]
+  postback keys create --role affiliate --affiliate aff_…"))]
 struct Create {
     /// What the key may do: set things up, send for a source, or look at an affiliate's own
     #[arg(long)]
@@ -133,6 +134,7 @@ pub(super) async fn create(store: &dyn Store, new: NewKey, now: Timestamp) -> Re
         role: new.role,
         ip_allowlist: new.ip_allowlist,
         rate_per_minute: new.rate_per_minute,
+        test: false,
         expires_at: new.expires_at,
         revoked_at: None,
         created_at: now,
@@ -255,7 +257,7 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 /// A whole number and one of the units d, h and m.
-fn lifetime(text: &str) -> Result<Duration, String> {
+pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
     let seconds = [("d", 86_400_u64), ("h", 3_600), ("m", 60)].iter().find_map(|(unit, seconds_each)| {
         let digits = text.strip_suffix(unit).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
         digits.parse::<u64>().ok()?.checked_mul(*seconds_each)

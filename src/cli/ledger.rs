@@ -17,7 +17,10 @@ pub struct Args {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Runs every check over the books; ends with 1 when any of them finds something
-    #[command(after_help = "Example: postback ledger verify && echo sound")]
+    #[command(after_help = help!(
+        "Example: postback ledger verify && echo sound",
+        "0 the books are sound; 1 a check found something, or the work failed; 2 the settings are not right"
+    ))]
     Verify,
 }
 

@@ -6,7 +6,10 @@ use super::{Context, Failure, print, with_store};
 
 /// Brings the tables of the database up to date; serve does the same when it starts
 #[derive(clap::Args)]
-#[command(after_help = "Example: DATABASE_URL=postgres://postback@db/postback POSTBACK_MASTER_KEY=… postback migrate")]
+#[command(after_help = help!("Examples:
+  postback migrate
+  DATABASE_URL=postgres://postback@db/postback POSTBACK_MASTER_KEY=… postback migrate",
+  "0 the tables are up to date; 1 the database cannot be used, or is of a later program; 2 the settings are not right"))]
 pub struct Args {}
 
 /// Runs the subcommand.

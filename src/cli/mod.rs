@@ -4,6 +4,18 @@
 //! on standard error and an exit code: 1 when the work failed, 2 when the arguments or the settings are not right.
 //! To add a subcommand, add a file with `Args` and `run`, and a line in [`Command`] and in `run` below.
 
+/// What follows the options in a subcommand's help: examples that can be typed as they stand (but for `…` in ids), and
+/// what it ends with.
+macro_rules! help {
+    ($examples:literal) => {
+        help!($examples, "0 done; 1 the work failed; 2 the arguments or the settings are not right")
+    };
+    ($examples:literal, $codes:literal $(,)?) => {
+        concat!($examples, "\n\nExit codes: ", $codes)
+    };
+}
+
+pub mod bench;
 pub mod check_config;
 pub mod demo;
 pub mod healthcheck;
@@ -11,6 +23,8 @@ pub mod keys;
 pub mod ledger;
 pub mod migrate;
 pub mod openapi;
+mod outside;
+pub mod replay;
 pub mod serve;
 pub mod sign;
 
@@ -46,10 +60,12 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Demo(demo::Args),
+    Bench(bench::Args),
     Migrate(migrate::Args),
     CheckConfig(check_config::Args),
     Keys(keys::Args),
     Sign(sign::Args),
+    Replay(replay::Args),
     Ledger(ledger::Args),
     Healthcheck(healthcheck::Args),
     Openapi(openapi::Args),
@@ -84,10 +100,12 @@ fn run(command: Command, context: &Context) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(args) => serve::run(&args, context),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Migrate(args) => migrate::run(&args, context),
         Command::CheckConfig(args) => check_config::run(&args, context),
         Command::Keys(args) => keys::run(&args, context),
         Command::Sign(args) => sign::run(&args, context),
+        Command::Replay(args) => replay::run(&args, context),
         Command::Ledger(args) => ledger::run(&args, context),
         Command::Healthcheck(args) => healthcheck::run(&args, context),
         Command::Openapi(args) => openapi::run(&args),
@@ -206,4 +224,77 @@ fn print(text: &str) -> Result<(), Failure> {
 #[expect(clippy::print_stderr, reason = "the sentence for the person at the terminal, not a log line")]
 fn tell(sentence: &str) {
     eprintln!("postback: {sentence}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// The subcommands that do something, each with its path and the text after its options.
+    fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, String)>) {
+        let below: Vec<_> = command.get_subcommands().filter(|below| below.get_name() != "help").collect();
+        if below.is_empty() {
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            found.push((path.to_owned(), after));
+        }
+        for one in below {
+            leaves(one, &format!("{path} {}", one.get_name()), found);
+        }
+    }
+
+    /// The words of a line as a shell would see them: quotes taken off, variables before the program left out.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        for character in line.chars() {
+            match (quote, character) {
+                (Some(mark), _) if mark == character => quote = None,
+                (None, '\'' | '"') => {
+                    quote = Some(character);
+                    word.get_or_insert_default();
+                }
+                (None, ' ') => words.extend(word.take()),
+                _ => word.get_or_insert_default().push(character),
+            }
+        }
+        words.extend(word);
+        words.into_iter().skip_while(|word| word != "postback").collect()
+    }
+
+    /// The lines of a help that can be typed, without what follows the command in them.
+    fn examples(after: &str) -> Vec<Vec<String>> {
+        let lines = after.lines().map(|line| line.trim_start_matches("Example:").trim());
+        let typed = lines.filter(|line| line.contains("postback ") && !line.starts_with("Exit codes"));
+        let ends = |word: &String| ["&&", ">", "|"].contains(&word.as_str()) || word.starts_with('(');
+        typed
+            .map(|line| {
+                let id = line.replace("_…", "_01980f6e2b7a7c3e9f0a1b2c3d4e5f60");
+                words(&id).into_iter().take_while(|word| !ends(word)).collect()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_subcommand_has_examples_that_parse_and_says_what_it_ends_with() {
+        let mut found = Vec::new();
+        leaves(&Cli::command(), "postback", &mut found);
+        assert!(found.len() > 15, "{found:?}");
+        for (path, after) in found {
+            assert!(after.contains("Example"), "{path}: {after}");
+            assert!(after.contains("Exit codes: 0 "), "{path}: {after}");
+            let examples = examples(&after);
+            assert!(!examples.is_empty(), "{path}");
+            for example in examples {
+                let parsed = Cli::try_parse_from(&example);
+                assert!(
+                    parsed.is_ok(),
+                    "{example:?}: {}",
+                    parsed.err().map(|error| error.to_string()).unwrap_or_default()
+                );
+                let meant = path.split(' ').all(|part| example.iter().any(|word| word == part));
+                assert!(meant, "{example:?} is an example of {path}");
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use crate::http;
 
 /// Prints the description of the HTTP interface
 #[derive(clap::Args)]
-#[command(after_help = "Example: postback openapi > openapi.yaml")]
+#[command(after_help = help!("Example: postback openapi > openapi.yaml"))]
 pub struct Args {}
 
 /// Runs the subcommand.

@@ -28,9 +28,11 @@ use crate::telemetry;
 /// With nothing configured it keeps everything in an SQLite file in ./postback-data. SIGTERM or Ctrl-C stops it: what
 /// runs is finished, then it ends with 0.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = help!("Examples:
   postback serve
-  DATABASE_URL=postgres://… AMQP_URL=amqp://… POSTBACK_MASTER_KEY=… POSTBACK_SERVER_LISTEN=0.0.0.0:8080 postback serve")]
+  DATABASE_URL=postgres://… AMQP_URL=amqp://… POSTBACK_MASTER_KEY=… POSTBACK_SERVER_LISTEN=0.0.0.0:8080 postback serve",
+  "0 it was stopped and finished what ran; 1 it could not start, a task failed, or something was cut off; 2 the settings \
+   are not right"))]
 pub struct Args {}
 
 /// Runs the subcommand.

@@ -12,11 +12,16 @@ use crate::domain::ids::{EventId, SourceId};
 use crate::domain::signature::{InboundScheme, SigningSecret, sign_body, sign_query, sign_webhook};
 use crate::domain::time::Timestamp;
 
+/// How the line begins. A shell that does not know the key says so instead of sending none.
+const CURL: &str = "curl -sS -H \"Authorization: Bearer ${POSTBACK_KEY:?is to be set to the key of the source}\"";
+
 /// Prints a signed curl line for a source's scheme; the signature holds for some minutes
+///
+/// The key is not part of the line: export it as POSTBACK_KEY before you paste.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = help!("Examples:
   postback sign --source src_… '{\"click_id\": \"c1\", \"event_id\": \"e1\", \"goal\": \"lead\"}'
-  postback sign --source src_… 'click_id=c1&event_id=e1&goal=lead'     (scheme query)")]
+  postback sign --source src_… 'click_id=c1&event_id=e1&goal=lead'     (scheme query)"))]
 pub struct Args {
     /// The source to send through
     #[arg(long, value_name = "src_…")]
@@ -33,7 +38,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
     let now = Clock::system().now();
     let delta = with_store(context, |store| async move { Ok(store.load(0).await?) })?;
     let Some(source) = delta.sources.iter().find(|source| source.id == args.source) else {
-        return Err(Failure::new("there is no source with this id".to_owned()));
+        return Err(Failure::new("there is no source with this id; GET /v1/admin/sources lists them".to_owned()));
     };
     let valid = |end: Option<Timestamp>| end.is_none_or(|end| now < end);
     let mut secrets = delta.source_secrets.iter().rev();
@@ -51,15 +56,18 @@ fn line(
     content: &str,
     now: Timestamp,
 ) -> Result<String, Failure> {
-    let secret = || secret.ok_or_else(|| Failure::new("the source has no secret that is valid now".to_owned()));
+    let secret = || {
+        secret.ok_or_else(|| {
+            Failure::new(
+                "the source has no secret that is valid now; POST /v1/admin/sources/{id}/secrets makes one".to_owned(),
+            )
+        })
+    };
     let seconds = now.seconds();
     let headers = match source.signature_scheme {
         InboundScheme::Query => {
             let query = sign_query(secret()?, seconds, content);
-            return Ok(format!(
-                "curl -H \"Authorization: Bearer $POSTBACK_KEY\" {}\n",
-                quoted(&format!("{url}?{query}"))
-            ));
+            return Ok(format!("{CURL} {}\n", quoted(&format!("{url}?{query}"))));
         }
         InboundScheme::None => Vec::new(),
         InboundScheme::Body => vec![format!("X-Signature: {}", sign_body(secret()?, seconds, content.as_bytes()))],
@@ -75,8 +83,7 @@ fn line(
     };
     let headers: String = headers.iter().map(|header| format!(" -H {}", quoted(header))).collect();
     Ok(format!(
-        "curl -H \"Authorization: Bearer $POSTBACK_KEY\" -H 'Content-Type: application/json'{headers} \
-         --data-binary {} {}\n",
+        "{CURL} -H 'Content-Type: application/json'{headers} --data-binary {} {}\n",
         quoted(content),
         quoted(url)
     ))
@@ -104,6 +111,7 @@ mod tests {
                 name: "s".into(),
                 signature_scheme: scheme,
                 payout_override: false,
+                negative_is_refund: false,
                 test: false,
                 status: Status::Active,
                 created_at: now,

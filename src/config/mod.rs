@@ -20,7 +20,9 @@ mod value;
 pub use docs::markdown;
 pub use error::{ConfigErrors, Problem};
 pub use sources::Sources;
-pub use table::{Alerts, Clicks, Database, Delivery, Intake, Log, Outbound, Queue, Server, Settings};
+pub use table::{
+    Alerts, Clicks, Commissions, Database, Delivery, Intake, Log, Outbound, Payouts, Queue, Server, Settings,
+};
 pub use types::{ByteSize, DatabaseUrl, LogFormat};
 
 impl Settings {

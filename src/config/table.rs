@@ -12,6 +12,7 @@ use super::check;
 use super::sources::Reader;
 use super::types::{ByteSize, DatabaseUrl, LogFormat};
 use super::value::Value;
+use crate::domain::money::Amount;
 use crate::domain::retry::Ladder;
 
 /// One setting, as errors and the documentation speak of it.
@@ -235,6 +236,12 @@ settings! {
         direct_after: Duration = "60s" within "100ms" to "1d";
         /// How often the sweeper looks for what is overdue.
         sweep_every: Duration = "15s" within "10ms" to "10m";
+        /// Attempts in a row, answered 502, 503 or 504 or not at all in time, after which an endpoint is left alone for a while.
+        breaker_after: u32 = "5" within "1" to "1000000";
+        /// For how long at first; twice as long each time that a probe fails too, up to 32 times.
+        breaker_pause: Duration = "10s" within "10ms" to "10m";
+        /// Held deliveries that are released in a second, for each endpoint that is active again, by this instance.
+        release_per_second: u32 = "50" within "1" to "100000";
         /// Hints that this instance may have published and not seen claimed; the backlog beyond it stays in the database.
         window: usize = "10000" within "1" to "1000000";
     }
@@ -251,6 +258,8 @@ settings! {
         buffer: usize = "4096" within "1" to "1000000";
         /// Postbacks that are stored in one transaction, at most.
         batch: usize = "512" within "1" to "10000";
+        /// Transactions that store postbacks side by side, on PostgreSQL. SQLite has one writer.
+        lanes: usize = "2" within "1" to "16";
         /// How long a postback waits for its unknown click, customer or original before it is rejected.
         park_for: Duration = "72h" within "1s" to "90d";
         /// How far the time in a signature may be off, either way.
@@ -270,6 +279,21 @@ settings! {
         batch: usize = "512" within "1" to "10000";
     }
 
+    /// What affiliates earn.
+    commissions: Commissions {
+        /// How often to look for commissions whose lock period is over, and for those whose exchange rate has arrived.
+        settle_every: Duration = "15s" within "10ms" to "1h";
+    }
+
+    /// Paying affiliates.
+    payouts: Payouts {
+        /// Up to how much, in units of its currency, a payout may be approved with the key that made it. Above it another
+        /// key is needed.
+        one_person_up_to: Amount = "1000" within "0" to "100000000000";
+        /// How often to look for payouts that have fallen due.
+        look_every: Duration = "1m" within "10ms" to "1d";
+    }
+
     /// What is watched and who is told.
     alerts: Alerts {
         /// The alert opens when more deliveries than this are overdue.
@@ -278,12 +302,24 @@ settings! {
         queue_depth_below: u64 = "80" within "0" to "1000000000";
         /// How long after its first due time a delivery counts as overdue.
         queue_depth_grace: Duration = "5s" within "0s" to "1h";
+        /// The alert opens when a delivery has been due for longer than this; it closes below four fifths of it.
+        oldest_due_above: Duration = "1h" within "1s" to "30d";
+        /// The alert opens when more dead deliveries than this wait for a person; it closes below four fifths of it.
+        dead_letters_above: u64 = "0" within "0" to "1000000000";
+        /// The alert opens when a source that has sent before sends nothing for so long. Not watched when not set.
+        source_silent_after: Option<Duration> = "";
+        /// The alert opens when a source signs with a secret that is older than this.
+        secret_max_age: Duration = "90d" within "1d" to "3650d";
+        /// The alert opens when a payout under way has taken no step for so long.
+        payout_stuck_after: Duration = "3d" within "100ms" to "365d";
         /// How often the alerts are judged.
-        evaluate_every: Duration = "15s" within "10ms" to "1m";
-        /// Where to post alerts: signed, and in a form that chat systems show.
+        evaluate_every: Duration = "15s" within "10ms" to "15s";
+        /// Where to post alerts as signed webhooks.
         webhook_url: Option<SecretString> = "" check check::secret_web_address;
         /// What signs them: a Standard Webhooks secret, `whsec_…`.
         webhook_secret: Option<SecretString> = "" check check::webhook_secret;
+        /// Where to post alerts as `{"text": …}`: an incoming webhook of Slack, or of a chat system that takes the same.
+        chat_url: Option<SecretString> = "" check check::secret_web_address;
     }
 
     /// Log lines, on standard error.

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::types::{ByteSize, DatabaseUrl, LogFormat};
+use crate::domain::money::Amount;
 use crate::domain::retry::Ladder;
 
 /// What is shown in place of a secret.
@@ -80,6 +81,19 @@ impl Value for ByteSize {
             (wide, _) if wide >= KIB && wide.is_multiple_of(KIB) => format!("{}KiB", wide / KIB),
             (_, bytes) => bytes.to_string(),
         }
+    }
+}
+
+impl Value for Amount {
+    const KIND: &'static str = "amount";
+    const WRITE: &'static str = "a plain decimal with at most six decimals, such as 250 or 12.50";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "is not an amount".to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 

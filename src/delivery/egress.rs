@@ -19,8 +19,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use thiserror::Error;
 use url::{Host, Url};
 
-/// The longest URL that is accepted, in bytes.
+/// The longest URL that is registered, in bytes.
 pub const MAX_URL_BYTES: usize = 2048;
+
+/// The longest URL that is called, in bytes: a registered one with values in the place of its macros.
+pub const MAX_CALLED_URL_BYTES: usize = 8192;
 
 /// The ports below this one belong to system services; of those only 443 is ours to dial.
 const FIRST_FREE_PORT: u16 = 1024;
@@ -96,9 +99,9 @@ pub struct Denied {
 /// Why a URL is not one that we send to, in a sentence for the person who registers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum UrlError {
-    /// Longer than [`MAX_URL_BYTES`].
-    #[error("the URL is longer than {MAX_URL_BYTES} bytes")]
-    TooLong,
+    /// Longer than so many bytes.
+    #[error("the URL is longer than {0} bytes")]
+    TooLong(usize),
     /// It cannot be read as a URL with a host.
     #[error("the URL is not valid: write it as https://hooks.example.com/path")]
     Malformed,
@@ -124,7 +127,7 @@ impl UrlError {
     #[must_use]
     pub const fn slug(&self) -> &'static str {
         match self {
-            Self::TooLong => "url_too_long",
+            Self::TooLong(_) => "url_too_long",
             Self::Malformed => "url_malformed",
             Self::Scheme => "url_scheme",
             Self::UserInfo => "url_user_info",
@@ -173,8 +176,8 @@ impl TargetUrl {
     }
 
     fn parse(text: &str) -> Result<Self, UrlError> {
-        if text.len() > MAX_URL_BYTES {
-            return Err(UrlError::TooLong);
+        if text.len() > MAX_CALLED_URL_BYTES {
+            return Err(UrlError::TooLong(MAX_CALLED_URL_BYTES));
         }
         // The parser would quietly drop or turn these; nobody writes them who means well.
         if text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
@@ -483,9 +486,9 @@ mod tests {
 
     #[test]
     fn urls_are_refused_with_their_reason() {
-        let long = format!("https://hooks.example.com/{}", "a".repeat(MAX_URL_BYTES));
+        let long = format!("https://hooks.example.com/{}", "a".repeat(MAX_CALLED_URL_BYTES));
         for (text, error) in [
-            (long.as_str(), UrlError::TooLong),
+            (long.as_str(), UrlError::TooLong(MAX_CALLED_URL_BYTES)),
             ("", UrlError::Malformed),
             ("hooks.example.com/x", UrlError::Malformed),
             ("https://", UrlError::Malformed),

@@ -7,10 +7,14 @@
 //! receiver's 200 and our commit sends it again (RELIABILITY section 3).
 
 mod answer;
+pub mod breaker;
 pub mod connector;
+pub mod disabling;
 pub mod egress;
+pub mod holding;
 pub mod permits;
 pub mod relay;
+pub mod request;
 pub mod sender;
 pub mod sweeper;
 pub mod worker;

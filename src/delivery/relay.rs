@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::{BatchLoop, Batcher, Bounds, batcher};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::delivery::breaker::Breakers;
 use crate::delivery::permits::Permits;
 use crate::domain::delivery::Hint;
 use crate::metrics::Metrics;
@@ -62,6 +63,7 @@ pub struct RelayLoops {
     store: Arc<dyn Store>,
     queue: Arc<dyn Queue>,
     permits: Permits,
+    breakers: Breakers,
     clock: Clock,
     metrics: Arc<Metrics>,
     republish_after: Duration,
@@ -75,7 +77,7 @@ impl Relay {
     pub fn new(
         store: Arc<dyn Store>,
         queue: Arc<dyn Queue>,
-        permits: Permits,
+        (permits, breakers): (Permits, Breakers),
         clock: Clock,
         metrics: Arc<Metrics>,
         settings: &Settings,
@@ -101,6 +103,7 @@ impl Relay {
             store,
             queue,
             permits,
+            breakers,
             clock,
             metrics,
             republish_after,
@@ -176,6 +179,7 @@ impl RelayLoops {
             store: self.store,
             queue: self.queue,
             permits: self.permits,
+            breakers: self.breakers,
             clock: self.clock,
             metrics: self.metrics,
             republish_after: self.republish_after,
@@ -236,6 +240,7 @@ struct Refiller {
     store: Arc<dyn Store>,
     queue: Arc<dyn Queue>,
     permits: Permits,
+    breakers: Breakers,
     clock: Clock,
     metrics: Arc<Metrics>,
     republish_after: Duration,
@@ -304,10 +309,11 @@ impl Refiller {
         Ok(true)
     }
 
-    /// Takes what is due, fairly over endpoints, less those that have no free slot.
+    /// Takes what is due, fairly over endpoints, less those that have no free slot or are left alone.
     async fn take_due(&self, limit: i64) -> Result<Vec<Hint>, StoreError> {
-        let (now, full) = (self.clock.now(), self.permits.full());
-        let due = self.store.take_due(now, &full, TAKEN_PER_ENDPOINT, limit, self.republish_after).await?;
+        let now = self.clock.now();
+        let skipped = [self.permits.full(), self.breakers.open(now)].concat();
+        let due = self.store.take_due(now, &skipped, TAKEN_PER_ENDPOINT, limit, self.republish_after).await?;
         self.metrics.sweeper_republished.inc_by(u64::try_from(due.len()).unwrap_or(u64::MAX));
         Ok(due)
     }

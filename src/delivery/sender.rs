@@ -30,7 +30,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer;
 use super::connector::{Bounded, Connector, DialError, Resolve, SystemResolver, shown_seconds};
-use super::egress::{EgressPolicy, TargetUrl};
+use super::egress::{EgressPolicy, MAX_URL_BYTES, TargetUrl, UrlError};
 use crate::domain::delivery::{AttemptOutcome, AttemptResult};
 use crate::domain::time::Timestamp;
 
@@ -86,6 +86,8 @@ pub struct OutboundRequest {
     pub method: OutboundMethod,
     /// Headers besides those that this module sets; made by us, never by the subscriber.
     pub headers: Vec<(&'static str, String)>,
+    /// The only status that says that the message was taken; without it any 2xx does.
+    pub expected_status: Option<u16>,
     /// Replaces [`SenderSettings::total_timeout`] for this attempt; at most [`MAX_TOTAL_TIMEOUT`].
     pub timeout: Option<Duration>,
 }
@@ -100,6 +102,8 @@ pub enum OutboundMethod {
         /// Its media type.
         content_type: &'static str,
     },
+    /// A GET, without a body.
+    Get,
 }
 
 /// Makes attempts. Cloning shares the connections.
@@ -158,6 +162,9 @@ impl Sender {
     /// # Errors
     /// [`DialError`], whose text is for the person who registers the URL.
     pub async fn check_url(&self, url: &str) -> Result<TargetUrl, DialError> {
+        if url.len() > MAX_URL_BYTES {
+            return Err(UrlError::TooLong(MAX_URL_BYTES).into());
+        }
         let target = self.connector.policy().judge_url(url)?;
         self.connector.locate(&target).await?;
         Ok(target)
@@ -167,10 +174,11 @@ impl Sender {
     pub async fn send(&self, request: OutboundRequest, now: Timestamp) -> AttemptResult {
         let started = Instant::now();
         let limit = request.timeout.unwrap_or(self.settings.total_timeout).min(MAX_TOTAL_TIMEOUT);
+        let expected_status = request.expected_status;
         let exchanged = self.exchange(request, started + limit, limit).await;
         let duration = started.elapsed();
         match exchanged {
-            Ok(answer) => judge_answer(answer, now.plus(duration), duration),
+            Ok(answer) => judge_answer(answer, expected_status, now.plus(duration), duration),
             Err(error) => AttemptResult {
                 outcome: AttemptOutcome::Failed { retry_after: None },
                 status: None,
@@ -218,14 +226,18 @@ fn verified_tls() -> Result<ClientConfig, rustls::Error> {
 }
 
 fn http_request(target: &TargetUrl, request: OutboundRequest) -> Result<Request<Full<Bytes>>, String> {
-    let OutboundMethod::Post { body, content_type } = request.method;
+    let (method, body, content_type) = match request.method {
+        OutboundMethod::Post { body, content_type } => (Method::POST, body, Some(content_type)),
+        OutboundMethod::Get => (Method::GET, Bytes::new(), None),
+    };
     let mut made = Request::new(Full::new(body));
-    *made.method_mut() = Method::POST;
+    *made.method_mut() = method;
     *made.uri_mut() = target.uri().clone();
     let headers = made.headers_mut();
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    for (name, value) in [(CONTENT_TYPE.as_str(), content_type.to_owned())].into_iter().chain(request.headers) {
+    let content_type = content_type.map(|media_type| (CONTENT_TYPE.as_str(), media_type.to_owned()));
+    for (name, value) in content_type.into_iter().chain(request.headers) {
         let refused = || format!("the request could not be made: HTTP does not allow this value of {name}");
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
         headers.append(name, HeaderValue::from_str(&value).map_err(|_| refused())?);
@@ -233,14 +245,16 @@ fn http_request(target: &TargetUrl, request: OutboundRequest) -> Result<Request<
     Ok(made)
 }
 
-fn judge_answer(answer: Answer, now: Timestamp, duration: Duration) -> AttemptResult {
-    let (outcome, error) = if answer.status.is_success() {
+fn judge_answer(answer: Answer, expected: Option<u16>, now: Timestamp, duration: Duration) -> AttemptResult {
+    let status = answer.status.as_u16();
+    let (outcome, error) = if expected.map_or(answer.status.is_success(), |expected| expected == status) {
         (AttemptOutcome::Delivered, None)
     } else {
         let retry_after = answer::retry_after(answer.status, &answer.headers, now);
-        (AttemptOutcome::Failed { retry_after }, Some(format!("the receiver answered {}", answer.status.as_u16())))
+        let instead = expected.map(|expected| format!(", and {expected} is expected")).unwrap_or_default();
+        (AttemptOutcome::Failed { retry_after }, Some(format!("the receiver answered {status}{instead}")))
     };
-    AttemptResult { outcome, status: Some(answer.status.as_u16()), body_start: answer.body_start, error, duration }
+    AttemptResult { outcome, status: Some(status), body_start: answer.body_start, error, duration }
 }
 
 /// The sentence for the affiliate; the causes, which name no URL, are kept for us in the log.

@@ -1,4 +1,4 @@
-//! Attempts deliveries: permit → claim → sign → send → finish.
+//! Attempts deliveries: breaker, permit → claim → sign → send → finish.
 //!
 //! A message is acknowledged once its claims are committed: from then on the leases guard the work. Claims and
 //! finishes are grouped over all messages. While the database is away claims wait, with their permits, and so
@@ -7,22 +7,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::batch::{BatchLoop, Batcher, Bounds, batcher};
+use crate::batch::{BatchError, BatchLoop, Batcher, Bounds, batcher};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::delivery::permits::{Permit, Permits};
+use crate::delivery::breaker::{Breakers, Pass, Strain, Turn};
+use crate::delivery::disabling::Disabler;
+use crate::delivery::permits::{Permit, Permits, Place};
 use crate::delivery::relay::Relay;
-use crate::delivery::sender::{OutboundMethod, OutboundRequest, Sender};
-use crate::domain::catalog::Status;
+use crate::delivery::request::request;
+use crate::delivery::sender::Sender;
+use crate::domain::catalog::Catalog;
 use crate::domain::delivery::{AttemptOutcome, AttemptResult, Hint};
+use crate::domain::endpoint::EndpointStatus;
 use crate::domain::ids::{EndpointId, LeaseId};
 use crate::domain::retry::{Next, RetryPolicy};
-use crate::domain::signature::sign_webhook;
 use crate::domain::time::Timestamp;
 use crate::intake::catalog_cache::CatalogCache;
 use crate::metrics::Metrics;
@@ -36,6 +38,8 @@ const GROUP: usize = 256;
 const EARLY_BY: Duration = Duration::from_secs(2);
 /// What must be left of a lease, beyond the time an attempt may take, for it to be started.
 const LEASE_MARGIN: Duration = Duration::from_millis(20);
+/// The answer of a receiver that is gone for good.
+const GONE: u16 = 410;
 /// Between tries to reach a database that is away.
 const AGAIN_FROM: Duration = Duration::from_millis(50);
 const AGAIN_UP_TO: Duration = Duration::from_secs(2);
@@ -56,6 +60,8 @@ struct Shared {
     sender: Sender,
     relay: Relay,
     permits: Permits,
+    breakers: Breakers,
+    disabler: Disabler,
     in_flight: Arc<Semaphore>,
     claims: Batcher<Claim, Answered>,
     finishes: Batcher<Finished, Settled>,
@@ -87,6 +93,8 @@ pub struct WorkerParts {
     pub sender: Sender,
     pub relay: Relay,
     pub permits: Permits,
+    pub breakers: Breakers,
+    pub disabler: Disabler,
     pub policy: RetryPolicy,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
@@ -106,7 +114,8 @@ impl Worker {
             lease: settings.delivery.lease,
             republish_after: settings.delivery.republish_after,
         };
-        let WorkerParts { store, queue, catalog, sender, relay, permits, policy, clock, metrics } = parts;
+        let WorkerParts { store, queue, catalog, sender, relay, permits, breakers, disabler, policy, clock, metrics } =
+            parts;
         let shared = Shared {
             store,
             queue,
@@ -114,6 +123,8 @@ impl Worker {
             sender,
             relay,
             permits,
+            breakers,
+            disabler,
             in_flight: Arc::new(Semaphore::new(settings.delivery.max_in_flight)),
             claims,
             finishes,
@@ -142,6 +153,7 @@ impl Worker {
             }
         }
         self.shared.attempts.close(); // From here on nothing more is claimed.
+        self.hand_back(&self.shared.permits.dismiss(), self.shared.clock.now()).await;
         self.shared.queue.close().await;
         self.shared.attempts.wait().await;
         stopping.cancelled().await;
@@ -152,72 +164,102 @@ impl Worker {
     async fn take(&self, received: Received) {
         let (mut ready, mut no_slot) = (Vec::new(), Vec::new());
         for hint in &received.hints {
-            let permit = if self.is_held(hint.endpoint_id) { None } else { self.shared.permits.take(hint.endpoint_id) };
-            match permit {
-                // A message holds fewer hints than `max_in_flight` allows attempts, so this waits for attempts that run
-                // and never for itself.
-                Some(permit) => {
+            if self.is_held(hint.endpoint_id) {
+                no_slot.push(*hint);
+                continue;
+            }
+            match self.shared.permits.take(*hint) {
+                Place::Now(permit) => {
+                    let Some(pass) = self.admitted(hint.endpoint_id) else {
+                        no_slot.push(*hint);
+                        self.freed(permit);
+                        continue;
+                    };
+                    // A message holds fewer hints than `max_in_flight` allows attempts, so this waits for attempts that run
+                    // and never for itself.
                     let Ok(slot) = Arc::clone(&self.shared.in_flight).acquire_owned().await else { return };
-                    ready.push((*hint, Slot { permit, _in_flight: slot }));
+                    ready.push((*hint, Slot { permit, pass, in_flight: slot }));
                 }
-                None => no_slot.push(*hint),
+                Place::Waits => {}
+                Place::TurnedAway => no_slot.push(*hint),
             }
         }
         let worker = self.clone();
         self.shared.attempts.spawn(async move { worker.work(received, ready, no_slot).await });
     }
 
+    /// The breaker's consent, unless the endpoint is left alone for a while.
+    fn admitted(&self, endpoint: EndpointId) -> Option<Pass> {
+        self.shared.breakers.admit(endpoint, self.shared.clock.now())
+    }
+
     /// Whether an endpoint's deliveries wait until it is active again.
     fn is_held(&self, endpoint: EndpointId) -> bool {
         let catalog = self.shared.catalog.current();
-        catalog.endpoint(endpoint).is_some_and(|endpoint| endpoint.status != Status::Active)
+        catalog.endpoint(endpoint).is_some_and(|endpoint| endpoint.status != EndpointStatus::Active)
     }
 
     /// Claims what has a permit, hands back the rest, acknowledges, and attempts.
     async fn work(self, received: Received, ready: Vec<(Hint, Slot)>, no_slot: Vec<Hint>) {
-        if !no_slot.is_empty() {
-            let at = self.shared.clock.now().plus(self.shared.hand_back_after);
-            if let Err(error) = self.shared.store.hand_back(&no_slot, at).await {
-                tracing::warn!(hints = no_slot.len(), %error, "deliveries could not be handed back; they come up again");
-            }
-        }
-        let shared = &self.shared;
-        let claims = ready.into_iter().map(|(hint, slot)| async move {
-            let claim = Claim { hint, lease_id: LeaseId::new(shared.clock.now()) };
-            (shared.claims.submit(claim).await, slot)
-        });
-        let claimed = futures_util::future::join_all(claims).await;
+        let at = self.shared.clock.now().plus(self.shared.hand_back_after);
+        self.hand_back(&no_slot, at).await;
+        let claimed = self.claim(ready).await;
         crate::fail::point("worker.after_claim").await;
         if claimed.iter().any(|(answer, _)| answer.is_err()) {
             return; // Stopping: the message is not acknowledged and comes again.
         }
         received.ack().await;
+        self.begin(claimed);
+    }
+
+    /// Has rows come up again at `at`.
+    async fn hand_back(&self, hints: &[Hint], at: Timestamp) {
+        if hints.is_empty() {
+            return;
+        }
+        if let Err(error) = in_time(self.shared.store.hand_back(hints, at)).await {
+            tracing::warn!(hints = hints.len(), %error, "deliveries could not be handed back; they come up again");
+        }
+    }
+
+    async fn claim(&self, ready: Vec<(Hint, Slot)>) -> Vec<(Result<Answered, BatchError>, Slot)> {
+        let shared = &self.shared;
+        let claims = ready.into_iter().map(|(hint, slot)| async move {
+            let claim = Claim { hint, lease_id: LeaseId::new(shared.clock.now()) };
+            (shared.claims.submit(claim).await, slot)
+        });
+        futures_util::future::join_all(claims).await
+    }
+
+    fn begin(&self, claimed: Vec<(Result<Answered, BatchError>, Slot)>) {
         for (answer, slot) in claimed {
             match answer {
                 Ok(Some(claimed)) => self.attempt_in_task(claimed, slot),
-                _ => self.freed(slot),
+                _ => self.freed(slot.permit),
             }
         }
     }
 
     fn attempt_in_task(&self, claimed: Claimed, slot: Slot) {
         let worker = self.clone();
-        self.shared.attempts.spawn(async move {
-            worker.attempt(claimed).await;
-            worker.freed(slot);
-        });
+        self.shared.attempts.spawn(worker.attempt(claimed, slot));
     }
 
-    /// Sends once and writes how it ended.
-    async fn attempt(&self, claimed: Claimed) {
+    /// Sends once and writes how it ended. The endpoint's permit is about what the receiver has to bear, so it is free
+    /// again before the end is written.
+    async fn attempt(self, claimed: Claimed, slot: Slot) {
+        let Slot { permit, pass, in_flight: _held_to_the_end } = slot;
         let shared = &self.shared;
         let started_at = shared.clock.now();
         crate::fail::point("worker.before_send").await;
         if self.lease_end(&claimed) < started_at.plus(shared.timeout + LEASE_MARGIN) {
             tracing::warn!(delivery_id = %claimed.delivery_id, "too little is left of the lease; it is given up");
-            return;
+            return self.freed(permit);
         }
-        let result = self.send(&claimed, started_at).await;
+        let catalog = self.catalog_with(claimed.endpoint_id).await;
+        let result = self.send(&catalog, &claimed, started_at).await;
+        self.judge_endpoint(pass, &result, shared.clock.now());
+        self.freed(permit);
         crate::fail::point("worker.after_send").await;
         let finished_at = shared.clock.now();
         shared.metrics.attempt_seconds.observe(result.duration.as_secs_f64());
@@ -234,8 +276,30 @@ impl Worker {
             epoch: claimed.epoch,
             attempt: claimed.number,
         };
+        let gone = (result.status == Some(GONE)).then(|| catalog.endpoint(claimed.endpoint_id).cloned()).flatten();
         let settled = shared.finishes.submit(Finished { claimed, result, finished_at, next }).await;
         self.follow_up(hint, next, settled.ok());
+        if let Some(endpoint) = gone
+            && let Err(error) = shared.disabler.gone(&endpoint).await
+        {
+            tracing::warn!(endpoint_id = %endpoint.id, %error, "an endpoint that is gone could not be disabled; its next 410 does");
+        }
+    }
+
+    /// Tells the endpoint's breaker how the attempt went.
+    fn judge_endpoint(&self, pass: Pass, result: &AttemptResult, now: Timestamp) {
+        let endpoint_id = pass.endpoint();
+        match pass.report(Strain::of(result, self.shared.timeout), now) {
+            Turn::Opened(pause) => {
+                let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(%endpoint_id, pause_ms, "an endpoint cannot take more; it is left alone for a while");
+            }
+            Turn::Closed => {
+                tracing::info!(%endpoint_id, "an endpoint takes deliveries again");
+                self.shared.relay.wake();
+            }
+            Turn::None => {}
+        }
     }
 
     /// After the commit: what is to be tried again goes to its rung; what is dead is said once.
@@ -252,45 +316,65 @@ impl Worker {
         }
     }
 
-    async fn send(&self, claimed: &Claimed, now: Timestamp) -> AttemptResult {
+    /// The configuration, with this endpoint in it.
+    async fn catalog_with(&self, endpoint: EndpointId) -> Arc<Catalog> {
         let catalog = self.shared.catalog.current();
-        let catalog = match catalog.endpoint(claimed.endpoint_id) {
+        match catalog.endpoint(endpoint) {
             Some(_) => catalog,
             // Made on another instance a moment ago.
             None => self.shared.catalog.refresh().await.unwrap_or(catalog),
+        }
+    }
+
+    async fn send(&self, catalog: &Catalog, claimed: &Claimed, now: Timestamp) -> AttemptResult {
+        let Some(endpoint) = catalog.endpoint(claimed.endpoint_id) else {
+            return failed("the endpoint is not known to this instance");
         };
         let secrets = catalog.endpoint_secrets(claimed.endpoint_id, now);
-        let Some(endpoint) = catalog.endpoint(claimed.endpoint_id).filter(|_| !secrets.is_empty()) else {
-            return failed("the endpoint has no secret to sign with");
-        };
-        let id = claimed.event_id.to_string();
-        let headers = vec![
-            ("webhook-signature", sign_webhook(&secrets, &id, now.seconds(), claimed.body.as_bytes())),
-            ("webhook-timestamp", now.seconds().to_string()),
-            ("webhook-id", id),
-        ];
-        let body = Bytes::from(claimed.body.clone());
-        let request = OutboundRequest {
-            url: endpoint.url.clone(),
-            method: OutboundMethod::Post { body, content_type: "application/json" },
-            headers,
-            timeout: Some(self.shared.timeout),
-        };
-        self.shared.sender.send(request, now).await
+        match request(endpoint, &secrets, claimed, now, self.shared.timeout) {
+            Ok(request) => self.shared.sender.send(request, now).await,
+            Err(error) => failed(error),
+        }
     }
 
     fn lease_end(&self, claimed: &Claimed) -> Timestamp {
         claimed.claimed_at.plus(self.shared.lease)
     }
 
-    /// Gives back a slot; one of a full endpoint takes what is due there next.
-    fn freed(&self, slot: Slot) {
-        let endpoint = slot.permit.endpoint();
-        drop(slot);
-        if let Some(free) = self.shared.permits.begin_refill(endpoint) {
+    /// Gives back a permit; who waited for it goes on, and one of a full endpoint takes what is due there next.
+    fn freed(&self, permit: Permit) {
+        let endpoint = permit.endpoint();
+        drop(permit);
+        if self.shared.attempts.is_closed() {
+            return;
+        }
+        let next = self.shared.permits.next(endpoint);
+        if !next.is_empty() {
+            let worker = self.clone();
+            self.shared.attempts.spawn(async move { worker.go_on(next).await });
+        } else if let Some(free) = self.shared.permits.begin_refill(endpoint) {
             let worker = self.clone();
             self.shared.attempts.spawn(async move { worker.refill(free).await });
         }
+    }
+
+    /// Claims for those who waited in line, and attempts. Should the endpoint be held or left alone by now, they go back to
+    /// their rows, and so do those behind them.
+    async fn go_on(self, next: Vec<(Hint, Permit)>) {
+        let (mut ready, mut back) = (Vec::with_capacity(next.len()), Vec::new());
+        for (hint, permit) in next {
+            let held = self.is_held(hint.endpoint_id);
+            let Some(pass) = self.admitted(hint.endpoint_id).filter(|_| !held) else {
+                back.push(hint);
+                self.freed(permit);
+                continue;
+            };
+            let Ok(slot) = Arc::clone(&self.shared.in_flight).acquire_owned().await else { return };
+            ready.push((hint, Slot { permit, pass, in_flight: slot }));
+        }
+        self.hand_back(&back, self.shared.clock.now().plus(self.shared.hand_back_after)).await;
+        let claimed = self.claim(ready).await;
+        self.begin(claimed);
     }
 
     /// Claims an endpoint's due deliveries while permits of it are free.
@@ -299,7 +383,7 @@ impl Worker {
             let slots = self.slots(free).await;
             let claimed = self.claim_due(endpoint, slots.len()).await;
             // Fewer than wanted: nothing more is due, or nothing can be had now. The relay brings up the rest.
-            let emptied = claimed.len() < slots.len();
+            let emptied = slots.is_empty() || claimed.len() < slots.len();
             for (claimed, slot) in claimed.into_iter().zip(slots) {
                 self.attempt_in_task(claimed, slot);
             }
@@ -308,11 +392,12 @@ impl Worker {
         }
     }
 
-    /// As many slots as this instance may fill now, at least one: had before anything is claimed, so that no lease runs
-    /// while its attempt waits.
+    /// As many slots as this instance may fill now, none of an endpoint that is left alone: had before anything is claimed,
+    /// so that no lease runs while its attempt waits.
     async fn slots(&self, permits: Vec<Permit>) -> Vec<Slot> {
         let mut slots = Vec::with_capacity(permits.len());
         for permit in permits {
+            let Some(pass) = self.shared.breakers.admit(permit.endpoint(), self.shared.clock.now()) else { break };
             let in_flight = Arc::clone(&self.shared.in_flight);
             let got = if slots.is_empty() {
                 in_flight.acquire_owned().await.ok()
@@ -320,7 +405,7 @@ impl Worker {
                 in_flight.try_acquire_owned().ok()
             };
             let Some(in_flight) = got else { break };
-            slots.push(Slot { permit, _in_flight: in_flight });
+            slots.push(Slot { permit, pass, in_flight });
         }
         slots
     }
@@ -339,10 +424,11 @@ impl Worker {
     }
 }
 
-/// The right to one attempt: one of the endpoint's, one of this instance's.
+/// The right to one attempt: one of the endpoint's, its breaker's consent, one of this instance's.
 struct Slot {
     permit: Permit,
-    _in_flight: OwnedSemaphorePermit,
+    pass: Pass,
+    in_flight: OwnedSemaphorePermit,
 }
 
 fn failed(error: &str) -> AttemptResult {

@@ -11,10 +11,12 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::click::{ClickMacKey, LinkCode};
-use super::event::EventType;
+use super::customer::AttributionRule;
+use super::endpoint::Endpoint;
+use super::exchange::{Exchange, ExchangeRate, ExchangeRates};
 use super::ids::{
-    AffiliateId, AgreementId, EndpointId, EndpointSecretId, GoalId, KeyId, LinkId, OperatorId, PlanId, ProgramId,
-    SourceId, SourceSecretId,
+    AffiliateId, AgreementId, CouponId, EndpointId, EndpointSecretId, GoalId, KeyId, LinkId, OperatorId, PlanId,
+    ProgramId, SourceId, SourceSecretId,
 };
 use super::money::Currency;
 use super::plan::{PlanVersion, version_at};
@@ -60,6 +62,8 @@ pub struct Source {
     pub signature_scheme: InboundScheme,
     /// Whether the sender may set the payout by itself.
     pub payout_override: bool,
+    /// Whether a negative amount means a refund of so much; else it is refused.
+    pub negative_is_refund: bool,
     /// Whether all that comes through it is a test.
     pub test: bool,
     /// Whether it may send.
@@ -98,8 +102,12 @@ pub struct Program {
     pub destination_url: String,
     /// How many days after its click a conversion is still attributed to it.
     pub attribution_window_days: i32,
+    /// Which signal says who earns, where they disagree.
+    pub attribution: AttributionRule,
     /// The plan for affiliates without an agreement.
     pub default_plan_id: Option<PlanId>,
+    /// For how many days a commission is held after it was booked; 0 is not at all.
+    pub commission_hold_days: i32,
     /// Whether new conversions are taken.
     pub status: Status,
     /// When it was made.
@@ -132,6 +140,10 @@ pub struct Goal {
     pub default_status: ConversionStatus,
     /// The least number of seconds between click and conversion.
     pub min_click_seconds: i64,
+    /// After how many days on hold a conversion is approved by itself; never, where this is not said.
+    pub hold_days: Option<i32>,
+    /// For how many days a commission is held after it was booked, where that differs from the program's.
+    pub commission_hold_days: Option<i32>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -156,6 +168,8 @@ pub struct Affiliate {
     pub id: AffiliateId,
     /// Its name, for people.
     pub name: String,
+    /// The currency that it is paid in; without one it is paid in the currency in which it earns.
+    pub settlement_currency: Option<Currency>,
     /// Whether it earns from new conversions.
     pub status: Status,
     /// When it was made.
@@ -189,6 +203,25 @@ pub struct Link {
     /// Whose traffic it counts.
     pub affiliate_id: AffiliateId,
     /// Whether visitors are still redirected.
+    pub status: Status,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A code that buyers enter, which says who sent them where neither a customer nor a click does.
+#[derive(Clone, Debug)]
+pub struct Coupon {
+    /// Its id.
+    pub id: CouponId,
+    /// Whose it is: a code is unique for an operator.
+    pub operator_id: OperatorId,
+    /// The program that it is good for.
+    pub program_id: ProgramId,
+    /// Who earns from it.
+    pub affiliate_id: AffiliateId,
+    /// The code, exactly as postbacks carry it.
+    pub code: String,
+    /// Whether it still says who earns.
     pub status: Status,
     /// When it was made.
     pub created_at: Timestamp,
@@ -231,6 +264,8 @@ pub struct Key {
     pub ip_allowlist: Vec<IpNet>,
     /// Requests a minute on one instance.
     pub rate_per_minute: i32,
+    /// Whether all that it sends is a test.
+    pub test: bool,
     /// From when on it is refused.
     pub expires_at: Option<Timestamp>,
     /// Since when it is refused.
@@ -247,31 +282,6 @@ pub enum Owner {
     Affiliate(AffiliateId),
     /// An operator: it is told of its programs' events.
     Operator(OperatorId),
-}
-
-/// A subscriber's address.
-#[derive(Clone, Debug)]
-pub struct Endpoint {
-    /// Its id.
-    pub id: EndpointId,
-    /// Whose it is.
-    pub owner: Owner,
-    /// Where messages go.
-    pub url: String,
-    /// Which events it wants; empty means all.
-    pub event_types: Vec<EventType>,
-    /// Whether new events are sent to it.
-    pub status: Status,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-impl Endpoint {
-    /// Whether it wants events of this type now.
-    #[must_use]
-    pub fn wants(&self, event_type: EventType) -> bool {
-        self.status == Status::Active && (self.event_types.is_empty() || self.event_types.contains(&event_type))
-    }
 }
 
 /// One signing secret of an endpoint. While rotating, all that are valid sign.
@@ -313,10 +323,12 @@ pub struct CatalogDelta {
     pub affiliates: Vec<Affiliate>,
     pub agreements: Vec<Agreement>,
     pub links: Vec<Link>,
+    pub coupons: Vec<Coupon>,
     pub keys: Vec<Key>,
     pub endpoints: Vec<Endpoint>,
     pub endpoint_secrets: Vec<EndpointSecret>,
     pub mac_keys: Vec<MacKey>,
+    pub fx_rates: Vec<ExchangeRate>,
 }
 
 /// One immutable snapshot of the configuration, indexed the ways that decisions need it.
@@ -333,11 +345,13 @@ pub struct Catalog {
     affiliates: HashMap<AffiliateId, Arc<Affiliate>>,
     agreements: HashMap<(AffiliateId, ProgramId), Arc<Agreement>>,
     links: HashMap<LinkCode, Arc<Link>>,
+    coupons: HashMap<(OperatorId, String), Arc<Coupon>>,
     keys: HashMap<KeyPublicId, Arc<Key>>,
     endpoints: HashMap<EndpointId, Arc<Endpoint>>,
     endpoints_of: HashMap<Owner, Vec<EndpointId>>,
     endpoint_secrets: HashMap<EndpointId, Vec<EndpointSecret>>,
     mac_keys: HashMap<u8, Arc<MacKey>>,
+    fx_rates: ExchangeRates,
 }
 
 impl Catalog {
@@ -361,6 +375,7 @@ impl Catalog {
         next.agreements
             .extend(delta.agreements.into_iter().map(|row| ((row.affiliate_id, row.program_id), Arc::new(row))));
         next.links.extend(delta.links.into_iter().map(|row| (row.code, Arc::new(row))));
+        next.coupons.extend(delta.coupons.into_iter().map(|row| ((row.operator_id, row.code.clone()), Arc::new(row))));
         next.keys.extend(delta.keys.into_iter().map(|row| (row.public_id, Arc::new(row))));
         for row in delta.endpoints {
             let of_owner = next.endpoints_of.entry(row.owner).or_default();
@@ -373,6 +388,7 @@ impl Catalog {
             replace(next.endpoint_secrets.entry(row.endpoint_id).or_default(), row, |row| row.id);
         }
         next.mac_keys.extend(delta.mac_keys.into_iter().map(|row| (row.number, Arc::new(row))));
+        next.fx_rates.extend(delta.fx_rates);
         next
     }
 
@@ -455,10 +471,48 @@ impl Catalog {
         version_at(self.plan_versions.get(&plan)?, at)
     }
 
+    /// Whether any version of a plan pays a goal for some months only.
+    #[must_use]
+    pub fn plan_counts_months(&self, plan: PlanId, goal: &str) -> bool {
+        let versions = self.plan_versions.get(&plan).map(Vec::as_slice).unwrap_or_default();
+        versions.iter().any(|version| version.terms.months(goal).is_some())
+    }
+
+    /// For how many days a commission of this goal is held after it was booked: the goal's own number, else its
+    /// program's.
+    #[must_use]
+    pub fn commission_hold_days(&self, program: ProgramId, goal: &str) -> i32 {
+        let of_program = self.program(program).map_or(0, |program| program.commission_hold_days);
+        self.goal(program, goal).and_then(|goal| goal.commission_hold_days).unwrap_or(of_program)
+    }
+
+    /// The exchange rates.
+    #[must_use]
+    pub const fn fx_rates(&self) -> &ExchangeRates {
+        &self.fx_rates
+    }
+
+    /// What turns `base` into `quote` at `at`.
+    #[must_use]
+    pub fn exchange(&self, base: Currency, quote: Currency, at: Timestamp) -> Option<Exchange> {
+        self.fx_rates.valid_at(base, quote, at).map(ExchangeRate::applied)
+    }
+
     /// The link with this code.
     #[must_use]
     pub fn link(&self, code: LinkCode) -> Option<&Link> {
         self.links.get(&code).map(Arc::as_ref)
+    }
+
+    /// The coupon of an operator with this code.
+    #[must_use]
+    pub fn coupon(&self, operator: OperatorId, code: &str) -> Option<&Coupon> {
+        self.coupons.get(&(operator, code.to_owned())).map(Arc::as_ref)
+    }
+
+    /// All coupons, in no order.
+    pub fn coupons(&self) -> impl Iterator<Item = &Coupon> {
+        self.coupons.values().map(Arc::as_ref)
     }
 
     /// The key with this public id, revoked and expired ones too.
@@ -467,10 +521,21 @@ impl Catalog {
         self.keys.get(&public_id)
     }
 
+    /// Whether all that this key sends is a test.
+    #[must_use]
+    pub fn key_is_test(&self, id: KeyId) -> bool {
+        self.keys.values().any(|key| key.id == id && key.test)
+    }
+
     /// The endpoint with this id.
     #[must_use]
     pub fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
         self.endpoints.get(&id)
+    }
+
+    /// All endpoints, in no order.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.values().map(Arc::as_ref)
     }
 
     /// The endpoints of an owner, inactive ones too.

@@ -1,12 +1,14 @@
-//! What a conversion earns its affiliate, with the explanation that is stored beside it (DOMAIN 3.1).
+//! What a conversion earns its affiliate (DOMAIN 3.1); the explanation stored beside it is [`super::explanation`].
 //!
 //! Deliberately absent here: status, ledger and events. They follow from what this module computes and
 //! from the conversion's status, in [`super::booking`].
 
 use serde::{Deserialize, Serialize};
 
+use super::explanation::{Explanation, Inputs, Recurring};
 use super::ids::{AffiliateId, CommissionId, ConversionId, OperatorId, PlanVersionId, ProgramId};
-use super::money::{Amount, Currency, Money, MoneyError, Rounding};
+use super::ledger::Account;
+use super::money::{Amount, Currency, Money, MoneyError};
 use super::plan::{PlanVersion, Terms};
 use super::time::Timestamp;
 
@@ -16,12 +18,24 @@ use super::time::Timestamp;
 pub enum CommissionState {
     /// Calculated; nothing is booked.
     Pending,
+    /// Approved, and without a rate into the currency that its affiliate is paid in; nothing is booked.
+    AwaitingFx,
+    /// Booked and held until its lock period is over.
+    OnHold,
     /// Booked and payable.
     Available,
     /// Undone by a compensating transaction.
     Reversed,
     /// The conversion was refused before anything was booked.
     Void,
+}
+
+impl CommissionState {
+    /// Whether its amount lies in the ledger.
+    #[must_use]
+    pub const fn is_booked(self) -> bool {
+        matches!(self, Self::OnHold | Self::Available)
+    }
 }
 
 /// One earning of one affiliate from one conversion.
@@ -39,12 +53,16 @@ pub struct Commission {
     pub affiliate_id: AffiliateId,
     /// The plan version applied.
     pub plan_version_id: PlanVersionId,
-    /// How much.
+    /// How much; in the currency in which it was earned as long as it waits for a rate.
     pub money: Money,
+    /// The currency that it waits to be converted into.
+    pub awaits: Option<Currency>,
     /// What of it lies in the ledger now; nothing before approval and after a reversal.
     pub booked: Amount,
     /// Where it stands.
     pub state: CommissionState,
+    /// Until when it is, or was, held.
+    pub hold_until: Option<Timestamp>,
     /// Counts changes, from 1; subscribers order messages by it.
     pub revision: i32,
     /// How the amount came about, as JSON. Holds no personal data.
@@ -55,23 +73,29 @@ pub struct Commission {
     pub updated_at: Timestamp,
 }
 
-/// How an amount came about: enough to compute it again by hand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Explanation {
-    /// The model of the terms, such as `fixed`; `payout_override` where the sender said what is paid.
-    pub model: String,
-    /// The plan version applied.
-    pub plan_version_id: PlanVersionId,
-    /// The goal that was reached.
-    pub goal: String,
-    /// The rate at full precision.
-    pub rate: Amount,
-    /// The currency of rate and result.
-    pub currency: Currency,
-    /// How the result was rounded to the minor unit.
-    pub rounding: Rounding,
-    /// The commission.
-    pub result: Amount,
+impl Commission {
+    /// How its amount came about; `None` where it earns nothing any more.
+    #[must_use]
+    pub fn explained(&self) -> Option<Explanation> {
+        serde_json::from_str(&self.explanation).ok()
+    }
+
+    /// Takes the amount of this explanation, and its plan version with it.
+    pub fn take(&mut self, explained: &Explanation) {
+        self.money = explained.result;
+        self.awaits = explained.awaits;
+        self.plan_version_id = explained.plan_version_id;
+        self.explanation = serde_json::json!(explained).to_string();
+    }
+
+    /// Where in the ledger its amount lies, or would.
+    #[must_use]
+    pub const fn account(&self) -> Account {
+        match self.state {
+            CommissionState::OnHold => Account::Held(self.affiliate_id),
+            _ => Account::Payable(self.affiliate_id),
+        }
+    }
 }
 
 /// Why a conversion earns nothing. Stored with the conversion, so that nobody has to guess.
@@ -88,71 +112,148 @@ pub enum NoCommission {
     Test,
     /// Refused at once by the sender's status.
     Rejected,
+    /// The plan pays a part of the amount, and the conversion has none.
+    NoAmount,
+    /// The months for which the plan pays this customer's conversions are over.
+    RecurringOver,
 }
 
-/// The commission that `version` gives for one conversion of `goal`.
+/// What of a conversion a commission is computed from.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The name of its goal.
+    pub goal: &'a str,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// Its currency.
+    pub currency: Currency,
+    /// Its amount, if it has one.
+    pub amount: Option<Amount>,
+    /// What a permitted sender says is paid instead of the plan (DOMAIN 2.1).
+    pub payout: Option<Amount>,
+    /// When the customer's first conversion of this goal happened; this one, where nothing earlier is known.
+    pub first_at: Timestamp,
+}
+
+/// The commission that `version` gives for a conversion, in the currency in which it is earned (DOMAIN 3.1 no. 1 to 4).
 ///
 /// # Errors
 /// `Ok(Err(reason))` where the terms pay nothing; [`MoneyError`] where the result does not fit an amount.
-pub fn compute(version: &PlanVersion, goal: &str) -> Result<Result<Explanation, NoCommission>, MoneyError> {
-    let Terms::Fixed { rates, rounding } = &version.terms;
-    let Some(rate) = rates.iter().find(|rate| rate.goal == goal) else {
-        return Ok(Err(NoCommission::GoalNotInPlan));
+pub fn compute(version: &PlanVersion, facts: Facts<'_>) -> Result<Result<Explanation, NoCommission>, MoneyError> {
+    let (inputs, earned_in, recurring) = match earned(&version.terms, facts) {
+        Ok(earned) => earned,
+        Err(reason) => return Ok(Err(reason)),
     };
-    let result = Money::rounded(rate.amount.decimal(), rate.currency, *rounding)?;
-    Ok(Ok(Explanation {
-        model: "fixed".to_owned(),
+    let unpriced = Explanation {
+        inputs,
+        earned_in,
         plan_version_id: version.id,
-        goal: goal.to_owned(),
-        rate: rate.amount,
-        currency: rate.currency,
-        rounding: *rounding,
-        result: result.amount,
-    }))
+        goal: facts.goal.to_owned(),
+        occurred_at: facts.occurred_at,
+        recurring,
+        exchange: None,
+        awaits: None,
+        rounding: version.terms.rounding(),
+        result: Money { amount: Amount::ZERO, currency: earned_in },
+    };
+    unpriced.priced().map(Ok)
 }
 
-/// The commission where a permitted sender says what is paid instead of the plan (DOMAIN 2.1). `payout` has the
-/// conversion's currency; it is rounded as the plan rounds.
-///
-/// # Errors
-/// [`MoneyError`] where the result does not fit an amount.
-pub fn overridden(version: &PlanVersion, goal: &str, payout: Money) -> Result<Explanation, MoneyError> {
-    let Terms::Fixed { rounding, .. } = &version.terms;
-    let result = Money::rounded(payout.amount.decimal(), payout.currency, *rounding)?;
-    Ok(Explanation {
-        model: "payout_override".to_owned(),
-        plan_version_id: version.id,
-        goal: goal.to_owned(),
-        rate: payout.amount,
-        currency: payout.currency,
-        rounding: *rounding,
-        result: result.amount,
-    })
+type Earned = (Inputs, Currency, Option<Recurring>);
+
+fn earned(terms: &Terms, facts: Facts<'_>) -> Result<Earned, NoCommission> {
+    if let Some(rate) = facts.payout {
+        return Ok((Inputs::PayoutOverride { rate }, facts.currency, None));
+    }
+    match terms {
+        Terms::Fixed { rates, .. } => {
+            let rate = rates.iter().find(|rate| rate.goal == facts.goal).ok_or(NoCommission::GoalNotInPlan)?;
+            Ok((Inputs::Fixed { rate: rate.amount }, rate.currency, None))
+        }
+        Terms::Percent { rates, .. } => {
+            let rate = rates.iter().find(|rate| rate.goal == facts.goal).ok_or(NoCommission::GoalNotInPlan)?;
+            let recurring = rate.months.map(|months| Recurring { months, first_at: facts.first_at });
+            if recurring.is_some_and(|recurring| facts.occurred_at >= recurring.until()) {
+                return Err(NoCommission::RecurringOver);
+            }
+            let base = facts.amount.ok_or(NoCommission::NoAmount)?;
+            Ok((Inputs::Percent { base, rate: rate.percent }, facts.currency, recurring))
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::ids::PlanId;
-    use crate::domain::plan::FixedRate;
+    use crate::domain::money::Rounding;
+    use crate::domain::plan::{FixedRate, PercentRate};
+
+    fn version(terms: Terms) -> PlanVersion {
+        let now = Timestamp::from_micros(0);
+        PlanVersion { id: PlanVersionId::new(now), plan_id: PlanId::new(now), valid_from: now, terms }
+    }
+
+    fn facts<'a>(goal: &'a str, amount: Option<&str>) -> Facts<'a> {
+        let now = Timestamp::from_micros(0);
+        let amount = amount.map(|text| text.parse().unwrap());
+        Facts { goal, occurred_at: now, currency: "EUR".parse().unwrap(), amount, payout: None, first_at: now }
+    }
+
+    fn percent(rate: &str, months: Option<u32>) -> PlanVersion {
+        let rate = PercentRate { goal: "sale".into(), percent: rate.parse().unwrap(), months };
+        version(Terms::Percent { rates: vec![rate], rounding: Rounding::HalfUp })
+    }
 
     #[test]
     fn fixed_pays_the_goals_rate_rounded_once() {
-        let now = Timestamp::from_micros(0);
         let rate = |goal: &str, amount: &str| FixedRate {
             goal: goal.into(),
             amount: amount.parse().unwrap(),
             currency: "EUR".parse().unwrap(),
         };
-        let version = PlanVersion {
-            id: PlanVersionId::new(now),
-            plan_id: PlanId::new(now),
-            valid_from: now,
-            terms: Terms::Fixed { rates: vec![rate("lead", "5"), rate("ftd", "10.005")], rounding: Rounding::HalfUp },
-        };
-        let pays = |goal| compute(&version, goal).unwrap().map(|explained| explained.result.to_string());
+        let rates = vec![rate("lead", "5"), rate("ftd", "10.005")];
+        let version = version(Terms::Fixed { rates, rounding: Rounding::HalfUp });
+        let pays =
+            |goal| compute(&version, facts(goal, None)).unwrap().map(|explained| explained.result.amount.to_string());
         assert_eq!(pays("lead"), Ok("5".to_owned()));
         assert_eq!(pays("ftd"), Ok("10.01".to_owned()));
         assert_eq!(pays("sale"), Err(NoCommission::GoalNotInPlan));
+    }
+
+    #[test]
+    fn percent_of_sale_is_the_worked_case_of_domain_3_2() {
+        let version = percent("12.5", None);
+        let pays = |amount| {
+            let computed = compute(&version, facts("sale", amount)).unwrap();
+            computed.map(|explained| explained.result.amount_text())
+        };
+        assert_eq!(pays(Some("119.99")), Ok("15.00".to_owned()));
+        assert_eq!(pays(Some("79.99")), Ok("10.00".to_owned()), "after a refund of 40.00");
+        assert_eq!(pays(Some("0")), Ok("0.00".to_owned()));
+        assert_eq!(pays(None), Err(NoCommission::NoAmount));
+        assert!(matches!(compute(&version, facts("lead", Some("1"))), Ok(Err(NoCommission::GoalNotInPlan))));
+    }
+
+    #[test]
+    fn a_percentage_recurs_for_so_many_calendar_months() {
+        let version = percent("10", Some(1));
+        let at = |text: &str| Timestamp::parse_rfc3339(text).unwrap();
+        let pays = |occurred_at: &str, first_at: &str| {
+            let facts = Facts { occurred_at: at(occurred_at), first_at: at(first_at), ..facts("sale", Some("100")) };
+            compute(&version, facts).unwrap().map(|explained| explained.result.amount_text())
+        };
+        let first = "2026-01-31T12:00:00Z";
+        assert_eq!(pays(first, first), Ok("10.00".to_owned()));
+        assert_eq!(pays("2026-02-28T11:59:59Z", first), Ok("10.00".to_owned()));
+        assert_eq!(pays("2026-02-28T12:00:00Z", first), Err(NoCommission::RecurringOver));
+    }
+
+    #[test]
+    fn a_payout_override_is_rounded_as_the_plan_rounds() {
+        let facts = Facts { payout: Some("3.335".parse().unwrap()), ..facts("lead", None) };
+        let explained = compute(&percent("12.5", None), facts).unwrap().unwrap();
+        assert_eq!(explained.result.amount_text(), "3.34");
+        assert_eq!(serde_json::to_value(&explained).unwrap()["model"], "payout_override");
     }
 }

@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::commission::NoCommission;
-use super::ids::{AffiliateId, ConversionId, GoalId, OperatorId, ProgramId, ReceiptId, SourceId};
-use super::money::Currency;
+use super::ids::{AffiliateId, ConversionId, GoalId, KeyId, OperatorId, ProgramId, ReceiptId, SourceId};
+use super::money::{Amount, Currency};
 use super::postback::{ContentHash, ConversionStatus, Postback};
 use super::time::Timestamp;
-use super::verdict::Code;
+use super::verdict::{Code, Rejection};
+
+mod refund;
+
+pub use self::refund::{Asked, Refund, asked};
 
 /// The current state of one converted event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +46,52 @@ pub struct Conversion {
     pub revision: i32,
     /// Whether it is a test: the whole way, no ledger entry.
     pub test: bool,
-    /// Every field that was ever sent, the latest of each.
+    /// Every field that was ever sent, the latest of each; the amount is what `refunds` left of it.
     pub content: Postback,
+    /// What refunds with event ids of their own took off.
+    pub refunds: Vec<Refund>,
     /// The sub-ids of its click, for the affiliate's tracker.
     pub click_subs: BTreeMap<String, String>,
+    /// Until when it is on hold, if it is and the goal says how long.
+    pub hold_until: Option<Timestamp>,
+    /// The month in which it was first approved, as `2026-01` in UTC; when it happened may be long before.
+    pub booked_period: Option<String>,
+    /// Who made the current revision.
+    pub changed_by: ChangedBy,
     /// What was ever judged for it.
     pub seen: Seen,
     /// Why it earns nothing, if it does.
     pub no_commission: Option<NoCommission>,
+    /// The key under which it counts for rates that are paid for some months, if there are any.
+    pub recurrence: Option<String>,
+}
+
+/// Who made a revision of a conversion.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum ChangedBy {
+    /// The sender, by the receipt that the revision names.
+    #[default]
+    Sender,
+    /// The goal's hold days were over.
+    HoldOver,
+    /// An admin.
+    Admin {
+        /// The admin's key.
+        key_id: KeyId,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Conversion {
+    /// The content as the sender said it: with the amount before refunds.
+    fn spoken(&self) -> Postback {
+        let mut content = self.content.clone();
+        let gross = |left: Amount| Amount::new(left.decimal() + refund::total(&self.refunds).decimal()).unwrap_or(left);
+        content.amount = content.amount.map(gross);
+        content
+    }
 }
 
 /// The hashes of every postback judged for a conversion: of the fields sent and of the merged content. A
@@ -103,13 +147,17 @@ pub enum Change {
         remember: Vec<ContentHash>,
     },
     /// Nothing: it contradicts the conversion, and the first stands.
-    Refused(Code),
+    Refused(Rejection),
     /// A new revision.
     Revision {
-        /// All fields, the latest of each.
+        /// All fields, the latest of each; the amount is what is left.
         content: Box<Postback>,
         /// The status afterwards.
         status: ConversionStatus,
+        /// What a refund took off just now.
+        refund: Option<Refund>,
+        /// The hashes by which a later copy is recognised.
+        remember: Vec<ContentHash>,
     },
 }
 
@@ -117,48 +165,75 @@ pub enum Change {
 /// the hashes and books the revision.
 #[must_use]
 pub fn judge(conversion: &Conversion, goal: &str, sent: &Postback, named_by: NamedBy) -> Change {
-    match named_by {
-        NamedBy::Event => judge_same_event(conversion, goal, sent),
-        NamedBy::Once => judge_other_event(conversion, sent),
+    match (asked(sent), named_by) {
+        (Err(rejection), _) => Change::Refused(rejection),
+        (Ok(Some(asked)), _) => refund::judge_refund(conversion, goal, sent, asked),
+        (Ok(None), NamedBy::Event) => judge_same_event(conversion, goal, sent),
+        (Ok(None), NamedBy::Once) => judge_other_event(conversion, sent),
     }
 }
 
 fn judge_same_event(conversion: &Conversion, goal: &str, sent: &Postback) -> Change {
-    let content = merged(&conversion.content, sent);
-    let hashes = [sent.sent_hash(), content.sent_hash()];
-    let stale = hashes.iter().any(|hash| conversion.seen.contains(hash)) || is_older(&conversion.content, sent);
-    if stale || repeats(conversion, goal, sent) {
-        return Change::None { remember: hashes.to_vec() };
+    let known = conversion.spoken();
+    let content = merged(&known, sent);
+    let remember = vec![sent.sent_hash(), content.sent_hash()];
+    let seen = remember.iter().any(|hash| conversion.seen.contains(hash));
+    if sent.event_id.is_some() && sent.event_id != known.event_id {
+        // The id is a refund's: it leads here, but speaks of what was taken off.
+        let refused = Rejection::new(Code::ConflictingRevision).because("This event id stands for a refund.");
+        return if seen { Change::None { remember } } else { Change::Refused(refused) };
+    }
+    if seen || is_older(&known, sent) || repeats(conversion, &known, goal, sent) {
+        return Change::None { remember };
     }
     if contradicts(conversion, goal, sent) {
-        return Change::Refused(Code::ConflictingRevision);
+        return Change::Refused(Code::ConflictingRevision.into());
     }
-    match after(conversion.status, sent.status) {
-        Some(status) => Change::Revision { content: Box::new(content), status },
-        None => Change::Refused(Code::IllegalTransition),
+    let Some(status) = after(conversion.status, sent.status) else {
+        return Change::Refused(Code::IllegalTransition.into());
+    };
+    match less_refunds(content, status, &conversion.refunds) {
+        Some((content, status)) => Change::Revision { content: Box::new(content), status, refund: None, remember },
+        None => Change::Refused(Rejection::of_field(Code::BadAmount, "amount").because(
+            "Refunds have taken more off than this; the amount under the sale's own event_id is the one before them.",
+        )),
     }
 }
 
-/// Another event id for a goal that counts once: a refusal or reversal is meant for the conversion, all else
-/// is a duplicate. The conversion keeps its event id.
+/// What is left of `content` after refunds; all taken off is taken back. `None` where they took more than it has.
+fn less_refunds(
+    mut content: Postback,
+    status: ConversionStatus,
+    refunds: &[Refund],
+) -> Option<(Postback, ConversionStatus)> {
+    let Some(gross) = content.amount else { return Some((content, status)) };
+    let (left, status) = refund::reduced(status, gross, refund::total(refunds))?;
+    content.amount = Some(left);
+    Some((content, status))
+}
+
+/// Another event id for a goal that counts once, or a refund of all: a refusal or reversal is meant for the conversion,
+/// all else is a duplicate. The conversion keeps its event id.
 fn judge_other_event(conversion: &Conversion, sent: &Postback) -> Change {
     let duplicate = Change::None { remember: vec![sent.sent_hash()] };
     let undoes = matches!(sent.status, Some(ConversionStatus::Reversed | ConversionStatus::Rejected));
     if !undoes || conversion.seen.contains(&sent.sent_hash()) || sent_status(conversion, sent) == conversion.status {
         return duplicate;
     }
-    let mut content = conversion.content.clone();
+    let mut content = conversion.spoken();
     content.status = sent.status;
     if sent.reason.is_some() {
         content.reason.clone_from(&sent.reason);
     }
-    if conversion.seen.contains(&content.sent_hash()) {
+    let merged_hash = content.sent_hash();
+    if conversion.seen.contains(&merged_hash) {
         return duplicate;
     }
-    match after(conversion.status, sent.status) {
-        Some(status) => Change::Revision { content: Box::new(content), status },
-        None => Change::Refused(Code::IllegalTransition),
-    }
+    let Some(status) = after(conversion.status, sent.status) else {
+        return Change::Refused(Code::IllegalTransition.into());
+    };
+    content.amount = conversion.content.amount;
+    Change::Revision { content: Box::new(content), status, refund: None, remember: vec![sent.sent_hash(), merged_hash] }
 }
 
 /// The status after `sent`, or `None` where DOMAIN 2.4 has no such transition. A sender's `rejected` for an
@@ -191,7 +266,7 @@ fn sent_status(conversion: &Conversion, sent: &Postback) -> ConversionStatus {
 /// Whether every field that was sent says what is so already, be it by default: status, goal, currency and time of
 /// the conversion itself count, not only what was sent for it. Of a conversion that is over, a later version of the
 /// same says nothing new either.
-fn repeats(conversion: &Conversion, goal: &str, sent: &Postback) -> bool {
+fn repeats(conversion: &Conversion, spoken: &Postback, goal: &str, sent: &Postback) -> bool {
     if sent.goal.as_ref().is_some_and(|name| name.as_str() != goal) {
         return false;
     }
@@ -200,7 +275,7 @@ fn repeats(conversion: &Conversion, goal: &str, sent: &Postback) -> bool {
         goal: sent.goal.clone(),
         currency: Some(conversion.currency),
         occurred_at: Some(conversion.occurred_at),
-        ..conversion.content.clone()
+        ..spoken.clone()
     };
     let mut sent = Postback { status: Some(sent_status(conversion, sent)), ..sent.clone() };
     if matches!(conversion.status, ConversionStatus::Rejected | ConversionStatus::Reversed) {

@@ -53,6 +53,13 @@ pub fn wait_key(operator: OperatorId, visitor: Visitor<'_>) -> String {
     format!("w:{}:{}", operator.uuid().simple(), visitor.key_part())
 }
 
+/// The key under which a goal's conversions of one customer, or of one click, are counted from their first (DOMAIN 3.2,
+/// "recurring"). Lives in `recurrences.key`; a goal belongs to one program.
+#[must_use]
+pub fn recurrence_key(goal: GoalId, visitor: Visitor<'_>) -> String {
+    format!("r:{}:{}", goal.uuid().simple(), visitor.key_part())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

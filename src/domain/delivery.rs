@@ -14,6 +14,8 @@ pub enum DeliveryState {
     Pending,
     /// The receiver answered with success.
     Delivered,
+    /// Waiting until its endpoint is active again.
+    Held,
     /// Exhausted: a person replays it or lets it be.
     Dead,
 }

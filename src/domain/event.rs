@@ -13,6 +13,7 @@ use super::commission::Commission;
 use super::conversion::Conversion;
 use super::ids::{AffiliateId, EventId, OperatorId};
 use super::money::Money;
+use super::payout::{Payout, Reason, Share};
 use super::time::Timestamp;
 
 /// What can happen. Each name is what subscribers filter by.
@@ -36,6 +37,27 @@ pub enum EventType {
     /// A commission was undone.
     #[serde(rename = "commission.reversed")]
     CommissionReversed,
+    /// A payout was made.
+    #[serde(rename = "payout.created")]
+    PayoutCreated,
+    /// A payout may be paid.
+    #[serde(rename = "payout.approved")]
+    PayoutApproved,
+    /// A payout was handed to whoever moves the money.
+    #[serde(rename = "payout.sent")]
+    PayoutSent,
+    /// A payout has arrived.
+    #[serde(rename = "payout.completed")]
+    PayoutCompleted,
+    /// A payout could not be paid.
+    #[serde(rename = "payout.failed")]
+    PayoutFailed,
+    /// A payout went back to the balance.
+    #[serde(rename = "payout.returned")]
+    PayoutReturned,
+    /// An endpoint was given up.
+    #[serde(rename = "endpoint.disabled")]
+    EndpointDisabled,
 }
 
 /// An event type that does not exist.
@@ -45,13 +67,20 @@ pub struct UnknownEventType;
 
 impl EventType {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 13] = [
         Self::ConversionRecorded,
         Self::ConversionUpdated,
         Self::CommissionCreated,
         Self::CommissionUpdated,
         Self::CommissionApproved,
         Self::CommissionReversed,
+        Self::PayoutCreated,
+        Self::PayoutApproved,
+        Self::PayoutSent,
+        Self::PayoutCompleted,
+        Self::PayoutFailed,
+        Self::PayoutReturned,
+        Self::EndpointDisabled,
     ];
 
     /// The name that subscribers see.
@@ -64,6 +93,13 @@ impl EventType {
             Self::CommissionUpdated => "commission.updated",
             Self::CommissionApproved => "commission.approved",
             Self::CommissionReversed => "commission.reversed",
+            Self::PayoutCreated => "payout.created",
+            Self::PayoutApproved => "payout.approved",
+            Self::PayoutSent => "payout.sent",
+            Self::PayoutCompleted => "payout.completed",
+            Self::PayoutFailed => "payout.failed",
+            Self::PayoutReturned => "payout.returned",
+            Self::EndpointDisabled => "endpoint.disabled",
         }
     }
 }
@@ -89,10 +125,10 @@ pub struct Event {
     pub id: EventId,
     /// What happened.
     pub event_type: EventType,
-    /// Whose program it happened in.
-    pub operator_id: OperatorId,
-    /// Whom it concerns.
-    pub affiliate_id: AffiliateId,
+    /// In whose program it happened, where it was in one.
+    pub operator_id: Option<OperatorId>,
+    /// Which affiliate it concerns, if any.
+    pub affiliate_id: Option<AffiliateId>,
     /// When.
     pub created_at: Timestamp,
     /// The message, verbatim.
@@ -109,10 +145,28 @@ pub fn body(event_type: EventType, now: Timestamp, test: bool, data: Value) -> S
     message.to_string()
 }
 
+/// Whether events of this name are about a conversion itself, not about what follows from it.
+#[must_use]
+pub fn about_conversion(event_type: &str) -> bool {
+    event_type.starts_with("conversion.")
+}
+
+/// The goal that `data` of a message names: what subscribers filter by.
+#[must_use]
+pub fn goal(data: &Value) -> Option<&str> {
+    data.get("goal").and_then(Value::as_str)
+}
+
+/// The status of the conversion that `data` of a message concerns, if it concerns one.
+#[must_use]
+pub fn conversion_status(data: &Value) -> Option<&str> {
+    data.get("conversion_id")?;
+    ["conversion_status", "status"].iter().find_map(|name| data.get(name)?.as_str())
+}
+
 /// A conversion as subscribers see it. The operator's customer id is not among it.
 #[must_use]
 pub fn conversion_data(conversion: &Conversion, goal: &str) -> Value {
-    let amount = conversion.content.amount.map(|amount| Money { amount, currency: conversion.currency });
     json!({
         "conversion_id": conversion.id,
         "revision": conversion.revision,
@@ -122,9 +176,10 @@ pub fn conversion_data(conversion: &Conversion, goal: &str) -> Value {
         "event_id": conversion.content.event_id,
         "goal": goal,
         "status": conversion.status,
-        "amount": amount.map(|money| money.amount_text()),
+        "amount": amount_text(conversion),
         "currency": conversion.currency,
         "occurred_at": conversion.occurred_at,
+        "coupon": conversion.content.coupon,
         "sub_ids": conversion.click_subs,
     })
 }
@@ -142,9 +197,52 @@ pub fn commission_data(commission: &Commission, conversion: &Conversion, goal: &
         "event_id": conversion.content.event_id,
         "goal": goal,
         "state": commission.state,
+        "hold_until": commission.hold_until,
         "amount": commission.money.amount_text(),
         "currency": commission.money.currency,
+        "conversion_status": conversion.status,
+        "conversion_amount": amount_text(conversion),
+        "conversion_currency": conversion.currency,
         "occurred_at": conversion.occurred_at,
+        "coupon": conversion.content.coupon,
         "sub_ids": conversion.click_subs,
+    })
+}
+
+fn amount_text(conversion: &Conversion) -> Option<String> {
+    let amount = conversion.content.amount?;
+    Some(Money { amount, currency: conversion.currency }.amount_text())
+}
+
+/// A payout as its affiliate sees it. A reason is told where it failed or went back.
+#[must_use]
+pub fn payout_data(payout: &Payout, reason: Option<&Reason>) -> Value {
+    json!({
+        "payout_id": payout.id,
+        "revision": payout.revision,
+        "affiliate_id": payout.affiliate_id,
+        "state": payout.state,
+        "amount": payout.money.amount_text(),
+        "currency": payout.money.currency,
+        "items": payout.items,
+        "reference": payout.reference,
+        "reason": reason,
+        "created_at": payout.created_at,
+    })
+}
+
+/// A payout as one operator sees it: its own part, and nothing of the others'.
+#[must_use]
+pub fn payout_share_data(payout: &Payout, share: &Share) -> Value {
+    let part = Money { amount: share.amount, currency: payout.money.currency };
+    json!({
+        "payout_id": payout.id,
+        "revision": payout.revision,
+        "affiliate_id": payout.affiliate_id,
+        "operator_id": share.operator_id,
+        "state": payout.state,
+        "amount": part.amount_text(),
+        "currency": part.currency,
+        "created_at": payout.created_at,
     })
 }

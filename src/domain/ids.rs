@@ -25,6 +25,19 @@ fn uuid_at(now: Timestamp) -> Uuid {
     Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
 }
 
+/// The time that a UUIDv7 begins with (RFC 9562, section 5.7).
+fn time_of(uuid: Uuid) -> Timestamp {
+    let millis = i64::try_from(uuid.as_u128() >> 80).unwrap_or(0);
+    Timestamp::from_micros(millis.saturating_mul(1_000))
+}
+
+/// What no id made at `time` or later lies before, and every earlier one does.
+#[must_use]
+pub fn earliest_id(time: Timestamp) -> Uuid {
+    let millis = u64::try_from(time.millis()).unwrap_or(0);
+    Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
+}
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal;)+) => {$(
         $(#[$doc])*
@@ -45,6 +58,12 @@ macro_rules! ids {
             #[must_use]
             pub const fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid)
+            }
+
+            /// When it was made, to the millisecond.
+            #[must_use]
+            pub fn made_at(self) -> Timestamp {
+                time_of(self.0)
             }
 
             /// The bare value, for storage.
@@ -98,6 +117,8 @@ ids! {
     ProgramId = "prg";
     /// A goal of a program.
     GoalId = "goal";
+    /// An exchange rate.
+    FxRateId = "fx";
     /// A commission plan.
     PlanId = "plan";
     /// One immutable version of a plan.
@@ -108,6 +129,10 @@ ids! {
     AgreementId = "agr";
     /// A tracking link.
     LinkId = "lnk";
+    /// A coupon of an affiliate.
+    CouponId = "cpn";
+    /// A customer of an operator.
+    CustomerId = "cus";
     /// An API key (not the secret itself).
     KeyId = "key";
     /// A subscriber's address.
@@ -122,6 +147,8 @@ ids! {
     ConversionId = "cv";
     /// One earning of one affiliate.
     CommissionId = "com";
+    /// Money on its way to an affiliate.
+    PayoutId = "po";
     /// A balanced set of ledger entries.
     LedgerTransactionId = "ltx";
     /// One side of a ledger transaction.
@@ -132,6 +159,8 @@ ids! {
     DeliveryId = "dl";
     /// The token of one lease on a delivery; a finish states which lease it holds.
     LeaseId = "ls";
+    /// One job that replays many deliveries or receipts.
+    ReplayId = "rpl";
     /// One opening of an alert.
     AlertId = "al";
     /// One HTTP request; `X-Request-Id`.
@@ -157,5 +186,8 @@ mod tests {
         let early = EventId::new(Timestamp::from_micros(1_700_000_000_000_000));
         let late = EventId::new(Timestamp::from_micros(1_700_000_000_001_000));
         assert!(early < late);
+        assert_eq!(late.made_at(), Timestamp::from_micros(1_700_000_000_001_000));
+        let between = earliest_id(Timestamp::from_micros(1_700_000_000_001_999));
+        assert!(early.uuid() < between && between <= late.uuid());
     }
 }

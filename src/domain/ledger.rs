@@ -1,10 +1,12 @@
 //! Double entry, append-only (DOMAIN 3.3): every transaction balances in one currency.
 //!
 //! Signs: a debit is positive, a credit negative. A corrected or reversed booking is a new transaction,
-//! never a change. What is held back during a hold period will have its own account (`affiliate:{id}:held`).
+//! never a change.
 
-use super::ids::{AffiliateId, CommissionId, LedgerEntryId, LedgerTransactionId, OperatorId};
-use super::money::{Amount, Money};
+use std::fmt;
+
+use super::ids::{AffiliateId, CommissionId, LedgerEntryId, LedgerTransactionId, OperatorId, PayoutId};
+use super::money::{Amount, Currency, Money};
 use super::time::Timestamp;
 
 /// Why a transaction was posted.
@@ -16,6 +18,14 @@ pub enum PostingKind {
     Adjustment,
     /// A commission was undone; the opposite of what was booked.
     Reversal,
+    /// A commission's lock period is over; what was held may be paid.
+    Release,
+    /// A payout was made: its money is set aside.
+    Payout,
+    /// A payout has arrived.
+    PayoutCompleted,
+    /// A payout went back to the balance; the opposite of what was booked.
+    PayoutReturned,
 }
 
 impl PostingKind {
@@ -26,6 +36,66 @@ impl PostingKind {
             Self::Commission => "commission",
             Self::Adjustment => "adjustment",
             Self::Reversal => "reversal",
+            Self::Release => "release",
+            Self::Payout => "payout",
+            Self::PayoutCompleted => "payout_completed",
+            Self::PayoutReturned => "payout_returned",
+        }
+    }
+}
+
+/// Where money lies. Each has one balance per currency; its name in the books is its text form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// What commissions cost an operator.
+    CommissionExpense(OperatorId),
+    /// What is owed to an affiliate and is held until its lock period is over.
+    Held(AffiliateId),
+    /// What is owed to an affiliate and may be paid; below nothing it is the affiliate's debt.
+    Payable(AffiliateId),
+    /// Payouts under way, as a credit.
+    Clearing,
+    /// What of an operator's commissions has arrived at affiliates, as a credit.
+    Settled(OperatorId),
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CommissionExpense(operator) => write!(f, "operator:{operator}:commission_expense"),
+            Self::Held(affiliate) => write!(f, "affiliate:{affiliate}:held"),
+            Self::Payable(affiliate) => write!(f, "affiliate:{affiliate}:payable"),
+            Self::Clearing => f.write_str("payouts:clearing"),
+            Self::Settled(operator) => write!(f, "operator:{operator}:settled"),
+        }
+    }
+}
+
+/// What a transaction books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// One earning.
+    Commission(CommissionId),
+    /// Money on its way to an affiliate.
+    Payout(PayoutId),
+}
+
+impl Subject {
+    /// The commission, if it is one.
+    #[must_use]
+    pub const fn commission(self) -> Option<CommissionId> {
+        match self {
+            Self::Commission(id) => Some(id),
+            Self::Payout(_) => None,
+        }
+    }
+
+    /// The payout, if it is one.
+    #[must_use]
+    pub const fn payout(self) -> Option<PayoutId> {
+        match self {
+            Self::Commission(_) => None,
+            Self::Payout(id) => Some(id),
         }
     }
 }
@@ -37,12 +107,12 @@ pub struct Posting {
     pub id: LedgerTransactionId,
     /// Why.
     pub kind: PostingKind,
-    /// The commission that it books.
-    pub commission_id: CommissionId,
+    /// What it books.
+    pub subject: Subject,
     /// When; the booked period is the month of this, in UTC.
     pub posted_at: Timestamp,
-    /// The two sides.
-    pub entries: [Entry; 2],
+    /// Its sides; their amounts add up to nothing.
+    pub entries: Vec<Entry>,
 }
 
 /// One side of a posting.
@@ -50,44 +120,38 @@ pub struct Posting {
 pub struct Entry {
     /// Its id.
     pub id: LedgerEntryId,
-    /// The account's name, such as `affiliate:aff_…:payable`.
-    pub account: String,
+    /// The account.
+    pub account: Account,
     /// Debit positive, credit negative.
     pub money: Money,
 }
 
-/// The account that commissions are an expense of.
+/// Books `money` from the debit of one account to the credit of another; a negative amount goes the other way.
 #[must_use]
-pub fn commission_expense(operator: OperatorId) -> String {
-    format!("operator:{operator}:commission_expense")
-}
-
-/// What is owed to an affiliate and may be paid.
-#[must_use]
-pub fn payable(affiliate: AffiliateId) -> String {
-    format!("affiliate:{affiliate}:payable")
-}
-
-/// Books `money` from the operator's expense to what the affiliate may be paid; a negative amount takes back.
-#[must_use]
-pub fn post(
+pub fn transfer(
     kind: PostingKind,
-    commission_id: CommissionId,
-    operator: OperatorId,
-    affiliate: AffiliateId,
+    subject: Subject,
+    [debit, credit]: [Account; 2],
     money: Money,
     now: Timestamp,
 ) -> Posting {
-    let side = |account, amount: Amount| Entry {
-        id: LedgerEntryId::new(now),
-        account,
-        money: Money { amount, currency: money.currency },
-    };
-    Posting {
-        id: LedgerTransactionId::new(now),
-        kind,
-        commission_id,
-        posted_at: now,
-        entries: [side(commission_expense(operator), money.amount), side(payable(affiliate), money.amount.negated())],
-    }
+    let sides = [(debit, money.amount), (credit, money.amount.negated())];
+    posting(kind, subject, sides, money.currency, now)
 }
+
+/// Books these sides; their amounts must add up to nothing. A side of nothing is left out.
+#[must_use]
+pub fn posting(
+    kind: PostingKind,
+    subject: Subject,
+    sides: impl IntoIterator<Item = (Account, Amount)>,
+    currency: Currency,
+    now: Timestamp,
+) -> Posting {
+    let sides = sides.into_iter().filter(|(_, amount)| !amount.is_zero());
+    let entry = |(account, amount)| Entry { id: LedgerEntryId::new(now), account, money: Money { amount, currency } };
+    Posting { id: LedgerTransactionId::new(now), kind, subject, posted_at: now, entries: sides.map(entry).collect() }
+}
+
+#[cfg(test)]
+mod tests;

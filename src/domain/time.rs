@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Months, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point in time in microseconds since 1970-01-01T00:00:00Z. Shown as RFC 3339 in UTC.
@@ -65,6 +65,15 @@ impl Timestamp {
         Self(self.0.saturating_sub(micros_of(duration)))
     }
 
+    /// This time so many calendar months later, in UTC: the same day, or the month's last where it has no such day. The
+    /// last time that can be told where that lies beyond it.
+    #[must_use]
+    pub fn plus_months(self, months: u32) -> Self {
+        let time = DateTime::<Utc>::from_timestamp_micros(self.0);
+        let later = time.and_then(|time| time.checked_add_months(Months::new(months)));
+        Self(later.map_or(i64::MAX, |time| time.timestamp_micros()))
+    }
+
     /// How long after `earlier` this is; zero if it is not after.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
@@ -111,6 +120,16 @@ mod tests {
         assert_eq!(Timestamp::parse_rfc3339(&time.to_string()), Some(time));
         assert_eq!(Timestamp::parse_rfc3339("2026-01-31T12:00:00"), None, "a zone is required");
         assert_eq!(Timestamp::parse_rfc3339("1969-12-31T23:59:59Z"), None);
+    }
+
+    #[test]
+    fn months_are_those_of_the_calendar() {
+        let plus = |text: &str, months| Timestamp::parse_rfc3339(text).unwrap().plus_months(months).to_string();
+        assert_eq!(plus("2026-01-31T12:00:00Z", 1), "2026-02-28T12:00:00.000000Z");
+        assert_eq!(plus("2027-12-31T12:00:00Z", 2), "2028-02-29T12:00:00.000000Z");
+        assert_eq!(plus("2026-05-15T00:00:00Z", 12), "2027-05-15T00:00:00.000000Z");
+        let late = Timestamp::from_micros(i64::MAX);
+        assert_eq!(late.plus_months(1), late);
     }
 
     #[test]

@@ -121,6 +121,16 @@ codes! {
     NotFound = "not_found", 404, "There is no such object for this key; check the id.";
     /// The object is not in a state that allows this.
     Conflict = "conflict", 409, "The object has changed or does not allow this now; read it again and decide anew.";
+    /// More was taken back from the affiliate than it is owed.
+    Debt = "debt", 422, "There is no payout while the balance is below nothing; what is earned next is set against it.";
+    /// Less is owed than the minimum of a payout.
+    BelowMinimum = "below_minimum", 422, "There is no payout below the minimum; ask again when more is owed, or with a lower `minimum`.";
+    /// The step does not lead on from where the payout stands.
+    PayoutState = "payout_state", 409, "Read the payout again and take a step that leads on from its state.";
+    /// The payout is above the limit and the approver made it.
+    SecondPerson = "second_person", 403, "A payout of this size is approved with another key than the one that made it.";
+    /// The reference is another payout's.
+    ReferenceTaken = "reference_taken", 409, "This reference stands for another payout; send the reference of this payment.";
     /// A field of an administrative request is not acceptable.
     Validation = "validation", 422, "Mend the field that is named and send the request again.";
 }
@@ -287,6 +297,12 @@ pub struct Warning {
 }
 
 impl Warning {
+    /// A warning about the request as a whole.
+    #[must_use]
+    pub const fn new(code: WarningCode) -> Self {
+        Self { code, field: None }
+    }
+
     /// A warning about one parameter.
     #[must_use]
     pub fn of_field(code: WarningCode, name: &str) -> Self {
@@ -302,6 +318,8 @@ pub enum WarningCode {
     UnknownField,
     /// `&currency=` arrived as `¤cy=`, pasted through HTML; it was read as `currency`.
     CurrencyEntity,
+    /// Customer, click and coupon do not name the same affiliate; the receipt says whom each of them names.
+    AttributionDisagreement,
 }
 
 impl WarningCode {
@@ -311,6 +329,7 @@ impl WarningCode {
         match self {
             Self::UnknownField => "unknown_field",
             Self::CurrencyEntity => "currency_entity",
+            Self::AttributionDisagreement => "attribution_disagreement",
         }
     }
 }
@@ -345,7 +364,7 @@ mod tests {
         }
         let slugs: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(slugs.len(), Code::ALL.len(), "slugs are unique");
-        assert_eq!(Code::ALL.len(), DOMAIN_CODES.split_whitespace().count() + 6, "the rest is HTTP and admin");
+        assert_eq!(Code::ALL.len(), DOMAIN_CODES.split_whitespace().count() + 11, "the rest is HTTP and admin");
     }
 
     #[test]
@@ -374,7 +393,7 @@ mod tests {
         for reason in [ParkReason::UnknownClick, ParkReason::UnknownCustomer, ParkReason::OriginalMissing] {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         }
-        for code in [WarningCode::UnknownField, WarningCode::CurrencyEntity] {
+        for code in [WarningCode::UnknownField, WarningCode::CurrencyEntity, WarningCode::AttributionDisagreement] {
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
         }
     }

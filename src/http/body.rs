@@ -30,26 +30,26 @@ pub struct BodyLimits {
 ///
 /// # Errors
 /// `unsupported_media_type` for a compressed one, `payload_too_large` as soon as that is known, `request_timeout`,
-/// `malformed` where it breaks off.
-pub async fn read(request: &HttpRequest, payload: web::Payload, limits: BodyLimits) -> Result<Bytes, Problem> {
+/// `malformed` where it breaks off. What was read by then is dropped.
+pub async fn read(request: &HttpRequest, payload: web::Payload, limits: BodyLimits) -> Result<Bytes, Rejection> {
     let encoded = |value: &header::HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
     if request.headers().get_all(header::CONTENT_ENCODING).any(encoded) {
-        return Err(Problem::of(Code::UnsupportedMediaType));
+        return Err(Code::UnsupportedMediaType.into());
     }
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX) > limits.max_bytes) {
-        return Err(Problem::of(Code::PayloadTooLarge));
+        return Err(Code::PayloadTooLarge.into());
     }
     let whole = gather(payload, limits.max_bytes);
-    tokio::time::timeout(limits.deadline, whole).await.map_err(|_| Problem::of(Code::RequestTimeout))?
+    tokio::time::timeout(limits.deadline, whole).await.map_err(|_| Rejection::new(Code::RequestTimeout))?
 }
 
-async fn gather(mut payload: web::Payload, max_bytes: usize) -> Result<Bytes, Problem> {
+async fn gather(mut payload: web::Payload, max_bytes: usize) -> Result<Bytes, Rejection> {
     let mut whole = BytesMut::new();
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| Problem::of(Code::Malformed).saying("The body broke off."))?;
+        let chunk = chunk.map_err(|_| Rejection::new(Code::Malformed).because("The body broke off."))?;
         if whole.len().saturating_add(chunk.len()) > max_bytes {
-            return Err(Problem::of(Code::PayloadTooLarge));
+            return Err(Code::PayloadTooLarge.into());
         }
         whole.extend_from_slice(&chunk);
     }

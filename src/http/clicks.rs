@@ -19,10 +19,10 @@ use crate::domain::time::Timestamp;
 use crate::domain::verdict::{Code, Rejection};
 use crate::store::recording::NewClick;
 
-/// The most clicks in one request.
-const MAX_CLICKS: usize = 1000;
+/// The most rows in one request.
+const MAX_ROWS: usize = 1000;
 /// The longest body.
-const MAX_BODY_BYTES: usize = 1024 * 1024;
+pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// The most characters of a sub-id.
 const MAX_SUB_CHARS: usize = 255;
 /// The highest number of a sub-id.
@@ -58,12 +58,12 @@ pub struct ImportedClicks {
 /// What became of each click, in the order in which they came.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ClickResults {
-    results: Vec<ClickResult>,
+    results: Vec<ImportResult>,
 }
 
-/// What became of one click.
+/// What became of one imported row.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ClickResult {
+pub struct ImportResult {
     /// `recorded`, `known` (it was there before and stays as it is) or `rejected`.
     #[schema(value_type = String, example = "recorded")]
     result: &'static str,
@@ -98,29 +98,37 @@ pub async fn import_clicks(
 ) -> Result<HttpResponse, Problem> {
     body::require_json(&request)?;
     let limits = BodyLimits { max_bytes: MAX_BODY_BYTES, deadline: context.parts().settings.server.body_timeout };
-    let rows = rows(&body::read(&request, payload, limits).await?)?;
+    let bytes = body::read(&request, payload, limits).await?;
+    let rows = rows("clicks", &bytes, |bytes| Ok(body::parse::<ImportedClicks>(bytes)?.clicks))?;
     let (catalog, now) = (context.catalog(), context.parts().clock.now());
     let read: Vec<Result<NewClick, Rejection>> =
         rows.iter().map(|row| click(row.get(), &catalog, key.operator_id, now)).collect();
     let clicks: Vec<NewClick> = read.iter().filter_map(|row| row.as_ref().ok().cloned()).collect();
     let writer = context.parts().clicks.clone();
     let mut written = context.apart(async move { writer.write(clicks).await }).await??.into_iter();
-    let results = read.into_iter().map(|row| result(row, &mut written)).collect();
+    // The writer has answered for each good row.
+    let results = read.into_iter().map(|row| result(row.map(|_| written.next().unwrap_or(false)))).collect();
     Ok(HttpResponse::Ok().json(ClickResults { results }))
 }
 
-fn rows(bytes: &[u8]) -> Result<Vec<Box<RawValue>>, Rejection> {
+/// The rows of an import: a bare array, or an object that `object` reads. `field` names them there.
+pub(super) fn rows(
+    field: &str,
+    bytes: &[u8],
+    object: impl Fn(&[u8]) -> Result<Vec<Box<RawValue>>, Rejection>,
+) -> Result<Vec<Box<RawValue>>, Rejection> {
     let is_array = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    let rows = if is_array { body::parse(bytes)? } else { body::parse::<ImportedClicks>(bytes)?.clicks };
-    if rows.len() > MAX_CLICKS {
-        return Err(Rejection::of_field(Code::Validation, "clicks").because("One request has at most 1000 clicks."));
+    let rows = if is_array { body::parse(bytes)? } else { object(bytes)? };
+    if rows.len() > MAX_ROWS {
+        return Err(Rejection::of_field(Code::Validation, field).because("One request has at most 1000 rows."));
     }
     Ok(rows)
 }
 
 fn click(row: &str, catalog: &Catalog, operator_id: OperatorId, now: Timestamp) -> Result<NewClick, Rejection> {
     let row: ImportedClick = body::parse(row.as_bytes())?;
-    let (program_id, affiliate_id, link_id) = target(&row, catalog, operator_id)?;
+    let (program_id, affiliate_id, link_id) =
+        target((row.link, row.program_id, row.affiliate_id), catalog, operator_id)?;
     let clicked_at = row.occurred_at.unwrap_or(now);
     if clicked_at > now {
         return Err(Rejection::of_field(Code::BadTimestamp, "occurred_at").because("A click lies in the past."));
@@ -148,15 +156,15 @@ fn click(row: &str, catalog: &Catalog, operator_id: OperatorId, now: Timestamp) 
     })
 }
 
-/// The program, the affiliate and the link of a click, all of them this operator's or its guests.
-fn target(
-    row: &ImportedClick,
+/// The program, the affiliate and the link that a row names, all of them this operator's or its guests.
+pub(super) fn target(
+    named: (Option<LinkCode>, Option<ProgramId>, Option<AffiliateId>),
     catalog: &Catalog,
     operator_id: OperatorId,
 ) -> Result<(ProgramId, AffiliateId, Option<LinkId>), Rejection> {
     let own = |id: ProgramId| catalog.program(id).filter(|program| program.operator_id == operator_id);
     let unknown = |field| Rejection::of_field(Code::Validation, field).because("It names nothing of this operator's.");
-    match (row.link, row.program_id, row.affiliate_id) {
+    match named {
         (Some(code), None, None) => {
             let link = catalog.link(code).filter(|link| own(link.program_id).is_some()).ok_or(unknown("link"))?;
             Ok((link.program_id, link.affiliate_id, Some(link.id)))
@@ -177,12 +185,12 @@ fn is_sub_name(name: &str) -> bool {
     number.is_some_and(|number| (1..=MAX_SUB_NUMBER).contains(&number))
 }
 
-fn result(row: Result<NewClick, Rejection>, written: &mut impl Iterator<Item = bool>) -> ClickResult {
-    let plain = |result| ClickResult { result, code: None, field: None, detail: None };
+/// The answer for one row: whether it was new, or why it was rejected.
+pub(super) fn result(row: Result<bool, Rejection>) -> ImportResult {
+    let plain = |result| ImportResult { result, code: None, field: None, detail: None };
     match row {
-        // The writer has answered for each good row.
-        Ok(_) => plain(if written.next().unwrap_or(false) { "recorded" } else { "known" }),
-        Err(rejection) => ClickResult {
+        Ok(new) => plain(if new { "recorded" } else { "known" }),
+        Err(rejection) => ImportResult {
             code: Some(rejection.code),
             detail: Some(rejection.detail.map_or_else(|| rejection.code.sentence().to_owned(), Into::into)),
             field: rejection.field,
@@ -197,11 +205,12 @@ mod tests {
 
     #[test]
     fn an_array_and_an_object_are_the_same() {
+        let rows = |bytes: &[u8]| rows("clicks", bytes, |bytes| Ok(body::parse::<ImportedClicks>(bytes)?.clicks));
         assert_eq!(rows(br#" [{"a":1},2]"#).unwrap().len(), 2);
         assert_eq!(rows(br#"{"clicks":[{"a":1}]}"#).unwrap().len(), 1);
         assert_eq!(rows(b"3").unwrap_err().code, Code::Validation);
         assert_eq!(rows(b"[").unwrap_err().code, Code::Malformed);
-        let many = format!("[{}1]", "1,".repeat(MAX_CLICKS));
+        let many = format!("[{}1]", "1,".repeat(MAX_ROWS));
         assert_eq!(rows(many.as_bytes()).unwrap_err().field.as_deref(), Some("clicks"));
     }
 

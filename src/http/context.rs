@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -17,6 +18,10 @@ use crate::intake::rate::Rates;
 use crate::intake::service::Intake;
 use crate::store::configuration::Entry;
 use crate::store::{Store, StoreError};
+
+/// How long a caller is kept waiting for the store before it is told to come again (RELIABILITY section 4: 503 within
+/// 5 s, never a hang).
+const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
 
 /// What every handler is given. Clones share it.
 #[derive(Clone)]
@@ -97,14 +102,16 @@ impl Context {
         })
     }
 
-    /// Runs to its end, whatever becomes of the caller.
+    /// Runs to its end, whatever becomes of the caller, who waits for so long at most.
     ///
     /// # Errors
-    /// `unavailable` when it panicked or the service is stopping.
+    /// `unavailable` when it panicked, the service is stopping, or the end is not known in time.
     pub async fn apart<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, Problem> {
-        self.0.runtime.spawn(work).await.map_err(|error| {
+        let ended = tokio::time::timeout(ANSWER_WITHIN, self.0.runtime.spawn(work)).await;
+        let unavailable = || Problem::of(Code::Unavailable);
+        ended.map_err(|_| unavailable())?.map_err(|error| {
             tracing::error!(%error, "a request's work did not end");
-            Problem::of(Code::Unavailable)
+            unavailable()
         })
     }
 }

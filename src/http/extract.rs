@@ -10,9 +10,9 @@ use actix_web::{FromRequest, HttpRequest, web};
 use super::context::Context;
 use super::observe::Facts;
 use super::problem::Problem;
-use crate::domain::ids::{AffiliateId, OperatorId, RequestId};
+use crate::domain::ids::{AffiliateId, KeyId, OperatorId, RequestId};
 use crate::domain::request::Headers;
-use crate::domain::verdict::Code;
+use crate::domain::verdict::{Code, Rejection};
 use crate::intake::access::{Caller, identify};
 use crate::intake::address::{ForwardedHeader, client_address};
 
@@ -84,13 +84,18 @@ fn admitted(request: &HttpRequest) -> Result<Caller, Problem> {
 
 /// An admin.
 #[derive(Clone, Copy, Debug)]
-pub struct AdminKey;
+pub struct AdminKey {
+    /// The key that is used: who answers for what is done.
+    pub key_id: KeyId,
+}
 
 /// An operator's server.
 #[derive(Clone, Copy, Debug)]
 pub struct OperatorKey {
     /// The operator.
     pub operator_id: OperatorId,
+    /// The key that is used.
+    pub key_id: KeyId,
 }
 
 /// An affiliate.
@@ -116,14 +121,42 @@ macro_rules! extracted {
 
 extracted! {
     AdminKey, |request| {
-        admitted(request)?.admin()?;
-        Ok(Self)
+        let caller = admitted(request)?;
+        caller.admin()?;
+        Ok(Self { key_id: caller.key.id })
     };
     OperatorKey, |request| {
-        let (operator_id, _source_id) = admitted(request)?.operator()?;
-        Ok(Self { operator_id })
+        let caller = admitted(request)?;
+        let (operator_id, _source_id) = caller.operator()?;
+        Ok(Self { operator_id, key_id: caller.key.id })
     };
     AffiliateKey, |request| Ok(Self { affiliate_id: admitted(request)?.affiliate()? });
+}
+
+/// What tells one wish from another: the header `Idempotency-Key`, which must be there.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey(pub String);
+
+/// The longest idempotency key, in characters.
+const MAX_IDEMPOTENCY_KEY: usize = 200;
+
+impl FromRequest for IdempotencyKey {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let name = "Idempotency-Key";
+        let mut given = request.headers().get_all(name);
+        let (first, second) = (given.next(), given.next());
+        let Some(first) = first else {
+            return ready(Err(Rejection::of_field(Code::MissingField, name).into()));
+        };
+        let text = first.to_str().ok().filter(|text| {
+            (1..=MAX_IDEMPOTENCY_KEY).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+        });
+        let key = text.filter(|_| second.is_none()).map(|text| Self(text.to_owned()));
+        ready(key.ok_or_else(|| Problem::of_field(name, "One key of 1 to 200 visible ASCII characters.")))
+    }
 }
 
 /// The `{id}` of a path. What is not an id names nothing: 404.

@@ -9,11 +9,13 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, web};
 use uuid::Uuid;
 
+use super::connection::Turn;
 use super::context::Context;
 use super::problem::Problem;
 use crate::domain::ids::{KeyId, RequestId};
@@ -97,24 +99,31 @@ pub async fn observe(
     let begun = Instant::now();
     let facts = Facts::of(&request, context.parts().clock.now());
     request.extensions_mut().insert(facts.clone());
+    let turn = request.conn_data::<Turn>().cloned();
+    turn.iter().for_each(Turn::begin);
     let answered = match judge_head(&request) {
         Err(problem) => request.into_response(problem.respond(&facts.0.shown)),
         Ok(()) => shaped(next.call(request).await?.map_into_boxed_body(), &facts),
     };
     let answered = with_headers(answered, &facts);
     report(&answered, &facts, &context, begun);
+    // What was refused may have been refused before its body was read.
+    let unread =
+        answered.status().as_u16() >= 400 && answered.request().headers().contains_key(header::TRANSFER_ENCODING);
+    turn.iter().for_each(|turn| turn.end(unread));
     Ok(answered)
 }
 
 /// The limits of a head that actix does not judge (RELIABILITY section 5).
 fn judge_head(request: &ServiceRequest) -> Result<(), Problem> {
-    if request.uri().path_and_query().map_or(0, |address| address.as_str().len()) > MAX_URI_BYTES {
+    let address_bytes = request.uri().path_and_query().map_or(0, |address| address.as_str().len());
+    if address_bytes > MAX_URI_BYTES {
         return Err(Problem::of(Code::UriTooLong));
     }
     let headers = request.headers();
     // Each line has a colon, a space and a line end besides.
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if headers.len() > MAX_HEADERS || bytes > MAX_HEAD_BYTES {
+    if headers.len() > MAX_HEADERS || address_bytes.saturating_add(bytes) > MAX_HEAD_BYTES {
         return Err(Problem::of(Code::HeadersTooLarge));
     }
     Ok(())
@@ -183,13 +192,27 @@ fn report(response: &ServiceResponse, facts: &Facts, context: &Context, begun: I
     tracing::info!(
         request_id = facts.0.shown,
         stored_id = (ours != facts.0.shown).then_some(ours),
-        method = request.method().as_str(),
+        method = known(request.method()),
         route,
         status,
         duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
         key_id = facts.0.key_id.get().map(|id| id.to_string()),
         "request"
     );
+}
+
+/// The method's name; one that a client made up is not told.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "another",
+    }
 }
 
 #[cfg(test)]

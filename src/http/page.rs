@@ -85,8 +85,10 @@ impl ListQuery {
             "conversion_id" => filter.conversion_id = Some(id(name, value)?),
             // `state` and `verdict` are what some nouns call their status.
             "status" | "state" | "verdict" => filter.status = Some(value.to_owned()),
+            "acknowledged" => filter.acknowledged = Some(flag(name, value)?),
             "event_id" => filter.event_id = Some(value.to_owned()),
             "click_id" => filter.click_id = Some(value.to_owned()),
+            "customer_id" => filter.customer_id = Some(value.to_owned()),
             _ => return Err(Problem::of_field(name, "There is no such parameter.")),
         }
         Ok(())
@@ -137,6 +139,23 @@ fn limit(text: &str) -> Result<i64, Problem> {
 fn before(text: &str) -> Result<Uuid, Problem> {
     let id = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| Uuid::from_slice(&bytes).ok());
     id.ok_or_else(|| Problem::of_field("cursor", "Send back the next_cursor of the page before as it is."))
+}
+
+/// The value of the one parameter that a route takes, `true` or `false`; `false` where it was not sent.
+///
+/// # Errors
+/// `validation` with the parameter's name, or what is wrong with the query string as such.
+pub fn only_flag(raw_query: &str, name: &str) -> Result<bool, Problem> {
+    let raw = RawRequest { method: "GET", raw_query: raw_query.as_bytes(), headers: Headers(&[]), body: b"" };
+    let fields = fields::read(&raw)?;
+    match fields.list.iter().find(|field| field.name != name) {
+        Some(field) => Err(Problem::of_field(&field.name, "There is no such parameter.")),
+        None => fields.value(name).map_or(Ok(false), |value| flag(name, value)),
+    }
+}
+
+fn flag(name: &str, text: &str) -> Result<bool, Problem> {
+    text.parse().map_err(|_| Problem::of_field(name, "Send true or false."))
 }
 
 fn id<T: FromStr>(name: &str, text: &str) -> Result<T, Problem> {

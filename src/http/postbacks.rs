@@ -1,6 +1,7 @@
 //! `/v1/postbacks`: an operator's server reports an event and learns the verdict.
 
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,6 +13,7 @@ use crate::domain::booking::Outcome;
 use crate::domain::ids::{ConversionId, ReceiptId};
 use crate::domain::request::{Headers, RawRequest};
 use crate::domain::verdict::{Verdict, Warning, WarningCode};
+use crate::intake::redact::WITHHELD;
 use crate::intake::service::{Answer, Incoming};
 
 /// What became of a postback.
@@ -49,8 +51,9 @@ pub struct WarningDocument {
 
 /// Reports an event in the query string.
 ///
-/// The canonical parameters: `click_id`, `event_id`, `goal`, `amount`, `currency`, `status`, `customer_id`,
-/// `occurred_at`, `test`, `version` and free fields `sub1` to `sub30`; the domain documentation lists all.
+/// The canonical parameters: `click_id`, `event_id`, `goal`, `amount`, `currency`, `status`, `customer_id`, `coupon`,
+/// `occurred_at`, `reason`, `test`, `version`, `updated_at`, `original_event_id` and free fields `sub1` to `sub30`. A
+/// refund as an event of its own names its sale by `original_event_id` and has the amount to take off.
 #[utoipa::path(
     tag = "intake",
     params(
@@ -60,6 +63,8 @@ pub struct WarningDocument {
         ("amount" = Option<String>, Query, description = "A plain decimal, such as 12.50."),
         ("currency" = Option<String>, Query, description = "An ISO 4217 code."),
         ("status" = Option<String>, Query, description = "pending, approved, hold, rejected or reversed."),
+        ("customer_id" = Option<String>, Query, description = "The operator's own id of its customer."),
+        ("original_event_id" = Option<String>, Query, description = "The event that this refund takes a part off."),
     ),
     responses(
         (status = 200, body = VerdictDocument),
@@ -99,7 +104,7 @@ pub async fn post_postback(
 }
 
 /// Key, address, rate, role, size; then the use case. A request from a denied address is read all the same, because
-/// it is kept as a rejected receipt; it uses up nothing of the key's rate.
+/// it is kept as a rejected receipt; it uses up nothing of the key's rate. One whose body is not read is kept without it.
 async fn receive(
     request: &HttpRequest,
     method: &'static str,
@@ -114,13 +119,16 @@ async fn receive(
     let (operator_id, source_id) = caller.operator().map_err(|scope| denied.clone().unwrap_or(scope))?;
     let server = &context.parts().settings.server;
     let limits = BodyLimits { max_bytes: server.max_body.get(), deadline: server.body_timeout };
-    let body = body::read(request, payload, limits).await?;
+    let (body, unread) = match body::read(request, payload, limits).await {
+        Ok(body) => (body, None),
+        Err(rejection) => (Bytes::from_static(WITHHELD), Some(rejection)),
+    };
     let pairs = header_pairs(request);
     let raw =
         RawRequest { method, raw_query: request.query_string().as_bytes(), headers: Headers(&pairs), body: &body };
     let request_id = request_id(request, context);
     let incoming = Incoming { caller: &caller, operator_id, source_id, request_id, method, raw };
-    let answer = match denied {
+    let answer = match denied.or(unread) {
         Some(rejection) => context.intake().reject(incoming, rejection).await?,
         None => context.intake().receive(incoming).await?,
     };
@@ -143,6 +151,8 @@ fn document(outcome: &Outcome, warnings: Vec<Warning>) -> VerdictDocument {
         Verdict::Parked(reason) => Some(reason.sentence()),
         Verdict::Accepted | Verdict::Duplicate | Verdict::Updated | Verdict::Rejected(_) => None,
     };
+    let mut warnings = warnings;
+    warnings.extend(outcome.disagreement.as_ref().map(|_| Warning::new(WarningCode::AttributionDisagreement)));
     let warning = |warning: Warning| WarningDocument { code: warning.code, field: warning.field };
     VerdictDocument {
         verdict: outcome.verdict.as_str(),

@@ -4,21 +4,29 @@
 use std::borrow::Cow;
 
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Ref, Schema, SchemaFormat, Type};
-use utoipa::openapi::{ArrayBuilder, KnownFormat, RefOr};
+use utoipa::openapi::{ArrayBuilder, KnownFormat, OneOfBuilder, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::domain::catalog::{GoalPolicy, Status};
 use crate::domain::click::LinkCode;
 use crate::domain::commission::{CommissionState, NoCommission};
+use crate::domain::customer::AttributionRule;
 use crate::domain::delivery::DeliveryState;
+use crate::domain::endpoint::{EndpointKind, EndpointStatus};
 use crate::domain::event::EventType;
 use crate::domain::ids::{
-    AffiliateId, AgreementId, AlertId, CommissionId, ConversionId, DeliveryId, EndpointId, EndpointSecretId, EventId,
-    GoalId, KeyId, LinkId, OperatorId, PlanId, PlanVersionId, ProgramId, ReceiptId, SourceId, SourceSecretId,
+    AffiliateId, AgreementId, AlertId, CommissionId, ConversionId, CouponId, CustomerId, DeliveryId, EndpointId,
+    EndpointSecretId, EventId, FxRateId, GoalId, KeyId, LedgerEntryId, LinkId, OperatorId, PayoutId, PlanId,
+    PlanVersionId, ProgramId, ReceiptId, ReplayId, SourceId, SourceSecretId,
 };
 use crate::domain::money::{Amount, Currency, Rounding};
-use crate::domain::plan::{FixedRate, Terms};
+use crate::domain::payout::terms::{DueOutcome, Period};
+use crate::domain::payout::{PayoutState, Reason, Reference};
+use crate::domain::plan::{FixedRate, PercentRate, Terms};
 use crate::domain::postback::ConversionStatus;
+use crate::domain::rates::{FxRate, Percent};
+use crate::domain::replay::{ReplayState, SettledState, Unbooked};
+use crate::domain::retry::DeadReason;
 use crate::domain::signature::InboundScheme;
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::WarningCode;
@@ -53,8 +61,9 @@ macro_rules! ids {
 }
 
 ids! {
-    AffiliateId AgreementId AlertId CommissionId ConversionId DeliveryId EndpointId EndpointSecretId EventId
-    GoalId KeyId LinkId OperatorId PlanId PlanVersionId ProgramId ReceiptId SourceId SourceSecretId
+    AffiliateId AgreementId AlertId CommissionId ConversionId CouponId CustomerId DeliveryId EndpointId
+    EndpointSecretId EventId FxRateId GoalId KeyId LedgerEntryId LinkId OperatorId PayoutId PlanId PlanVersionId ProgramId
+    ReceiptId ReplayId SourceId SourceSecretId
 }
 
 macro_rules! names {
@@ -85,16 +94,27 @@ macro_rules! names {
 
 names! {
     Status: "active" "inactive";
+    EndpointKind: "webhook" "postback";
+    EndpointStatus: "active" "paused" "disabled";
     GoalPolicy: "once" "many";
+    AttributionRule: "lifetime" "last_click";
     ConversionStatus: "pending" "approved" "hold" "rejected" "reversed";
     InboundScheme: "none" "standard" "body" "query";
     EventType: "conversion.recorded" "conversion.updated" "commission.created" "commission.updated"
-        "commission.approved" "commission.reversed";
-    CommissionState: "pending" "available" "reversed" "void";
-    NoCommission: "no_plan" "no_plan_version" "goal_not_in_plan" "test" "rejected";
-    DeliveryState: "pending" "delivered" "dead";
+        "commission.approved" "commission.reversed" "payout.created" "payout.approved" "payout.sent"
+        "payout.completed" "payout.failed" "payout.returned" "endpoint.disabled";
+    CommissionState: "pending" "awaiting_fx" "on_hold" "available" "reversed" "void";
+    NoCommission: "no_plan" "no_plan_version" "goal_not_in_plan" "test" "rejected" "no_amount" "recurring_over";
+    DeliveryState: "pending" "held" "delivered" "dead";
+    DeadReason: "attempts_exhausted" "too_old";
+    SettledState: "dead" "delivered";
+    Unbooked: "rejected" "parked";
+    ReplayState: "running" "done" "canceled";
+    PayoutState: "draft" "pending_approval" "approved" "processing" "sent" "completed" "failed" "returned" "canceled";
+    Period: "week" "month";
+    DueOutcome: "created" "debt" "below_minimum";
     Rounding: "half_up" "half_even" "floor";
-    WarningCode: "unknown_field" "currency_entity";
+    WarningCode: "unknown_field" "currency_entity" "attribution_disagreement";
 }
 
 impl PartialSchema for Timestamp {
@@ -130,6 +150,20 @@ impl PartialSchema for LinkCode {
 }
 impl ToSchema for LinkCode {}
 
+impl PartialSchema for Reference {
+    fn schema() -> RefOr<Schema> {
+        text("^[!-~]{1,255}$", "1 to 255 visible ASCII characters.", "tx-20260131-7").into()
+    }
+}
+impl ToSchema for Reference {}
+
+impl PartialSchema for Reason {
+    fn schema() -> RefOr<Schema> {
+        text("^.{1,255}$", "1 to 255 characters, none of them a control character.", "The account is closed.").into()
+    }
+}
+impl ToSchema for Reason {}
+
 impl PartialSchema for FixedRate {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
@@ -145,16 +179,59 @@ impl PartialSchema for FixedRate {
 }
 impl ToSchema for FixedRate {}
 
+impl PartialSchema for Percent {
+    fn schema() -> RefOr<Schema> {
+        let description = "A percentage as a plain decimal with at most twelve decimals, from 0 to 1000.";
+        text("^[0-9]{1,4}(\\.[0-9]{1,28})?$", description, "12.5").into()
+    }
+}
+impl ToSchema for Percent {}
+
+impl PartialSchema for FxRate {
+    fn schema() -> RefOr<Schema> {
+        let description =
+            "An exchange rate as a plain decimal with at most 18 decimals, above 0 and below 10000000000.";
+        text("^[0-9]{1,10}(\\.[0-9]{1,28})?$", description, "0.912345678901").into()
+    }
+}
+impl ToSchema for FxRate {}
+
+impl PartialSchema for PercentRate {
+    fn schema() -> RefOr<Schema> {
+        let months =
+            ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(1200)).description(Some(
+                "For how many calendar months from the customer's first conversion of the goal; without it, for ever.",
+            ));
+        ObjectBuilder::new()
+            .property("goal", text("^.{1,64}$", "The goal's name in its program.", "sale"))
+            .property("percent", Percent::schema())
+            .property("months", months)
+            .required("goal")
+            .required("percent")
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+            .into()
+    }
+}
+impl ToSchema for PercentRate {}
+
+/// The terms of one model.
+fn terms(model: &'static str, description: &str, rate: &str) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .description(Some(description))
+        .property("model", ObjectBuilder::new().schema_type(Type::String).enum_values(Some([model])))
+        .property("rates", ArrayBuilder::new().items(RefOr::Ref(Ref::from_schema_name(rate))))
+        .property("rounding", Rounding::schema())
+        .required("model")
+        .required("rates")
+        .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+}
+
 impl PartialSchema for Terms {
     fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new()
+        OneOfBuilder::new()
             .description(Some("How commission is computed."))
-            .property("model", ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["fixed"])))
-            .property("rates", ArrayBuilder::new().items(RefOr::Ref(Ref::from_schema_name("FixedRate"))))
-            .property("rounding", Rounding::schema())
-            .required("model")
-            .required("rates")
-            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+            .item(terms("fixed", "An amount for each approved conversion.", "FixedRate"))
+            .item(terms("percent", "A percentage of the amount of each approved conversion.", "PercentRate"))
             .into()
     }
 }
@@ -165,5 +242,6 @@ impl ToSchema for Terms {
 
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         schemas.push(("FixedRate".to_owned(), FixedRate::schema()));
+        schemas.push(("PercentRate".to_owned(), PercentRate::schema()));
     }
 }

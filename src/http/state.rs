@@ -8,9 +8,12 @@ use crate::delivery::relay::Relay;
 use crate::delivery::sender::Sender;
 use crate::intake::catalog_cache::CatalogCache;
 use crate::intake::click_writer::ClickWriter;
-use crate::intake::recorder::Recorder;
+use crate::intake::customers::Customers;
+use crate::intake::recorder::{Booker, Recorder};
 use crate::metrics::Metrics;
+use crate::payouts::Payouts;
 use crate::queue::Queue;
+use crate::replay::Replayer;
 use crate::store::Store;
 
 /// Shared by all handlers; made by the composition root.
@@ -23,8 +26,16 @@ pub struct HttpState {
     pub recorder: Recorder,
     /// Where clicks go.
     pub clicks: ClickWriter,
+    /// What books changes that no postback makes.
+    pub booker: Booker,
+    /// Where customers are imported.
+    pub customers: Customers,
     /// Where replays are hinted at.
     pub relay: Relay,
+    /// What looks after failures.
+    pub replays: Replayer,
+    /// Where payouts are made and moved on.
+    pub payouts: Payouts,
     /// Only to say how it is.
     pub queue: Arc<dyn Queue>,
     /// Judges addresses of endpoints when they are registered.

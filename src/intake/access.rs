@@ -116,6 +116,7 @@ mod tests {
             role: Role::Admin,
             ip_allowlist: vec!["192.0.2.0/24".parse().unwrap()],
             rate_per_minute: 1,
+            test: false,
             expires_at: None,
             revoked_at: None,
             created_at: now(),
@@ -150,6 +151,51 @@ mod tests {
         ] {
             assert_eq!(identified(row, text).unwrap_err(), Rejection::new(Code::Unauthenticated));
         }
+    }
+
+    /// Only a [`Caller`] has a rate, and only a key that exists makes one: strangers have nothing to grow.
+    #[test]
+    fn strangers_do_not_get_as_far_as_a_counter() {
+        let key = ApiKey::generate();
+        let row = Key { rate_per_minute: 1_000_000, ..stored(&key) };
+        let rates = Rates::new();
+        for _ in 0..2_000 {
+            let stranger = ApiKey::generate().to_text().expose_secret().to_owned();
+            assert!(identified(row.clone(), &stranger).is_err());
+            let caller = identified(row.clone(), key.to_text().expose_secret()).unwrap();
+            caller.take_rate(&rates).unwrap();
+        }
+        assert_eq!(rates.counted_keys(), 1);
+    }
+
+    /// The least of many tries, so that what else the machine does is not measured: a kind of failure that costs
+    /// less than half, or more than twice, what the others do would tell which keys exist.
+    #[test]
+    fn every_failure_takes_about_the_same_time() {
+        let key = ApiKey::generate();
+        let text = key.to_text().expose_secret().to_owned();
+        let other = ApiKey::generate().to_text().expose_secret().to_owned();
+        let wrong = format!("{}{}", &text[..text.len() - 43], &other[other.len() - 43..]);
+        let row = stored(&key);
+        let revoked = Key { revoked_at: Some(now()), ..row.clone() };
+        let kinds = [(&row, wrong.as_str()), (&row, &other), (&revoked, &text), (&row, "no key at all")];
+        let catalogs = kinds.map(|(row, text)| {
+            let delta = CatalogDelta { version: 1, keys: vec![row.clone()], ..CatalogDelta::default() };
+            (Catalog::default().with(delta), text)
+        });
+        let mut times = [std::time::Duration::MAX; 4];
+        // In turns, so that a busy machine slows all of them alike.
+        for _ in 0..5_000 {
+            for (least, (catalog, text)) in times.iter_mut().zip(&catalogs) {
+                let headers = [("x-api-key", text.as_bytes())];
+                let begun = std::time::Instant::now();
+                let result = identify(catalog, Headers(&headers), "192.0.2.1".parse().unwrap(), now());
+                *least = begun.elapsed().min(*least);
+                assert!(result.is_err());
+            }
+        }
+        let (fastest, slowest) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+        assert!(*slowest < *fastest * 2, "{times:?}");
     }
 
     #[test]

@@ -71,6 +71,11 @@ pub fn read_json_object(object: &[u8]) -> Result<Fields, Rejection> {
     finish(json::read(object)?, Vec::new())
 }
 
+/// What of a segment between two `&` is a pair; the rest is a currency that HTML has glued to it.
+pub(super) fn before_currency_entity(segment: &[u8]) -> &[u8] {
+    form::split_currency_entity(segment).0
+}
+
 /// The keys and unread values of a JSON object, in order, repeated keys included; `None` if it is none.
 pub(super) fn json_entries(object: &str) -> Option<Vec<(String, &RawValue)>> {
     json::Entries::of(object).ok().map(|entries| entries.0)

@@ -33,6 +33,8 @@ const MAX_SUB_NUMBER: u8 = 30;
 pub struct Permissions {
     /// May say what the affiliate is paid.
     pub override_payout: bool,
+    /// May send a negative amount, which means a refund of so much.
+    pub negative_amount: bool,
 }
 
 /// A postback, and what was odd about it.
@@ -60,7 +62,7 @@ pub fn parse(
         click_id: sent.read(Role::ClickId, identifier)?,
         event_id: sent.read(Role::EventId, identifier)?,
         goal: sent.read(Role::Goal, identifier)?,
-        amount: sent.read(Role::Amount, amount)?,
+        amount: sent.read(Role::Amount, |text| amount(text, permissions))?,
         currency: sent.read(Role::Currency, currency)?,
         payout: sent.read(Role::Payout, |text| payout(text, permissions))?,
         status: sent.read(Role::Status, |text| status(text, mapping))?,
@@ -138,26 +140,30 @@ fn optional_text(text: &str) -> Result<Option<String>, Rejection> {
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
-fn amount(text: &str) -> Result<Amount, Rejection> {
-    let refused = Rejection::new(Code::BadAmount);
-    let amount = text.parse::<Amount>().map_err(|error| match error {
-        MoneyError::OutOfRange => refused.clone().because("The amount is larger than 100000000000."),
-        MoneyError::Malformed | MoneyError::UnknownCurrency | MoneyError::CurrencyMismatch => refused.clone(),
-    })?;
-    if amount.is_negative() {
-        return Err(refused.because(
-            "Amounts are not negative: for a refund send the sale's own event_id with the status reversed, or with the \
-             smaller amount that is left.",
+fn amount(text: &str, permissions: Permissions) -> Result<Amount, Rejection> {
+    let amount = signed_amount(text)?;
+    if amount.is_negative() && !permissions.negative_amount {
+        return Err(Rejection::new(Code::BadAmount).because(
+            "Amounts are not negative: for a refund send the positive amount to take off with original_event_id and an \
+             event_id of its own, or the sale's own event_id with the status reversed or the amount that is left.",
         ));
     }
     Ok(amount)
+}
+
+fn signed_amount(text: &str) -> Result<Amount, Rejection> {
+    let refused = Rejection::new(Code::BadAmount);
+    text.parse::<Amount>().map_err(|error| match error {
+        MoneyError::OutOfRange => refused.because("The amount is larger than 100000000000."),
+        MoneyError::Malformed | MoneyError::UnknownCurrency | MoneyError::CurrencyMismatch => refused,
+    })
 }
 
 fn payout(text: &str, permissions: Permissions) -> Result<Amount, Rejection> {
     if !permissions.override_payout {
         return Err(Code::OverrideNotPermitted.into());
     }
-    amount(text)
+    amount(text, Permissions::default())
 }
 
 fn currency(text: &str) -> Result<Currency, Rejection> {

@@ -78,6 +78,12 @@ impl<C: Clock + Clone> Rates<C> {
         }
     }
 
+    /// How many keys have a counter.
+    #[cfg(test)]
+    pub(super) fn counted_keys(&self) -> usize {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn limiter(&self, key: KeyId, rate: NonZeroU32) -> Arc<Limiter<C>> {
         let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
         let made = || {

@@ -5,16 +5,20 @@
 //! duplicate with the same ids. A batch that the database refuses is halved until the bad row fails alone. A full
 //! buffer sheds load at once instead of letting senders wait.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 
+use crate::alerts::heard::Heard;
 use crate::batch::{BatchLoop, Batcher, Bounds, batcher};
 use crate::clock::Clock;
 use crate::config::Intake;
 use crate::delivery::relay::Relay;
-use crate::domain::booking::Outcome;
+use crate::domain::booking::{Outcome, OwnChange};
+use crate::domain::ids::ConversionId;
 use crate::intake::catalog_cache::CatalogCache;
 use crate::metrics::Metrics;
 use crate::store::recording::{Arrival, RecordTerms, Recorded};
@@ -24,6 +28,8 @@ use crate::store::{Store, StoreError, in_time};
 const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
 /// How often a batch that collided, or found the configuration moved, is tried before it is given up.
 const MOST_TRIES: u32 = 8;
+/// Commissions that waited for a rate and are booked in one transaction.
+const BOOKED_AT_ONCE: i64 = 200;
 
 /// Nothing could be stored, or nobody knows; the sender should try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,8 +62,44 @@ pub struct Booker {
     relay: Relay,
     clock: Clock,
     metrics: Arc<Metrics>,
+    heard: Arc<Heard>,
     park_for: Duration,
     republish_after: Duration,
+    wake_parking: Arc<Notify>,
+}
+
+/// How often something was tried by the configuration in force, and whether another try makes sense.
+#[derive(Debug, Default)]
+pub struct Tries(u32);
+
+impl Tries {
+    /// To be called after a failure: makes ready for another try, where that can help.
+    ///
+    /// # Errors
+    /// The failure itself, where it cannot, or has not for too long.
+    pub async fn again(&mut self, catalog: &CatalogCache, failure: StoreError) -> Result<(), StoreError> {
+        self.0 += 1;
+        match failure {
+            StoreError::StaleConfiguration if self.0 < MOST_TRIES => {
+                catalog.refresh().await?;
+            }
+            StoreError::Collision(_) if self.0 < MOST_TRIES => {
+                tokio::time::sleep(Duration::from_millis(rand::random_range(1..=10))).await;
+            }
+            other => return Err(other),
+        }
+        Ok(())
+    }
+}
+
+/// What one transaction is to do.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Arrivals(&'a [Arrival]),
+    Parked(&'a [String]),
+    Change(ConversionId, &'a OwnChange),
+    Held(i64),
+    Awaiting,
 }
 
 impl Booker {
@@ -69,10 +111,17 @@ impl Booker {
         relay: Relay,
         clock: Clock,
         metrics: Arc<Metrics>,
+        heard: Arc<Heard>,
         settings: &crate::config::Settings,
     ) -> Self {
         let (park_for, republish_after) = (settings.intake.park_for, settings.delivery.republish_after);
-        Self { store, catalog, relay, clock, metrics, park_for, republish_after }
+        Self { store, catalog, relay, clock, metrics, heard, park_for, republish_after, wake_parking: Arc::default() }
+    }
+
+    /// The same; `wake_parking` is told when customers were bound that something may wait for.
+    #[must_use]
+    pub fn waking(self, wake_parking: Arc<Notify>) -> Self {
+        Self { wake_parking, ..self }
     }
 
     /// Judges again what is parked under these keys.
@@ -80,43 +129,70 @@ impl Booker {
     /// # Errors
     /// [`StoreError`] as the transaction met it, after the tries that make sense.
     pub async fn apply_parked(&self, wait_keys: &[String]) -> Result<Recorded, StoreError> {
-        self.tried(&[], wait_keys).await
+        self.tried(Work::Parked(wait_keys)).await
+    }
+
+    /// Changes a conversion without a postback; a refusal is in what is answered.
+    ///
+    /// # Errors
+    /// As [`Booker::apply_parked`].
+    pub async fn change_conversion(&self, id: ConversionId, change: &OwnChange) -> Result<Recorded, StoreError> {
+        self.tried(Work::Change(id, change)).await
+    }
+
+    /// Approves conversions whose hold is over, at most `limit`.
+    ///
+    /// # Errors
+    /// As [`Booker::apply_parked`].
+    pub async fn approve_held(&self, limit: i64) -> Result<Recorded, StoreError> {
+        self.tried(Work::Held(limit)).await
+    }
+
+    /// Books commissions that waited for an exchange rate which is there now; one bounded step.
+    ///
+    /// # Errors
+    /// As [`Booker::apply_parked`].
+    pub async fn book_awaiting(&self) -> Result<Recorded, StoreError> {
+        self.tried(Work::Awaiting).await
     }
 
     /// One transaction, tried again where trying again can help. Deliveries that it made are hinted at.
-    async fn tried(&self, arrivals: &[Arrival], wait_keys: &[String]) -> Result<Recorded, StoreError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let catalog = self.catalog.current();
-            let terms = RecordTerms {
-                now: self.clock.now(),
-                park_for: self.park_for,
-                republish_after: self.republish_after,
-                room: self.relay.room(),
-            };
-            let done = if wait_keys.is_empty() {
-                in_time(self.store.record_batch(arrivals, &catalog, terms)).await
-            } else {
-                in_time(self.store.apply_parked(wait_keys, &catalog, terms)).await
-            };
-            match done {
-                Ok(mut recorded) => {
-                    self.relay.announce(std::mem::take(&mut recorded.hints));
-                    if recorded.deferred > 0 {
-                        self.relay.wake();
-                    }
-                    self.count(&recorded);
-                    return Ok(recorded);
-                }
-                Err(StoreError::StaleConfiguration) if tries < MOST_TRIES => {
-                    self.catalog.refresh().await?;
-                }
-                Err(StoreError::Collision(_)) if tries < MOST_TRIES => {
-                    tokio::time::sleep(Duration::from_millis(rand::random_range(1..=10))).await;
-                }
-                Err(error) => return Err(error),
+    async fn tried(&self, work: Work<'_>) -> Result<Recorded, StoreError> {
+        let mut tries = Tries::default();
+        let mut recorded = loop {
+            match self.once(work).await {
+                Ok(recorded) => break recorded,
+                Err(failure) => tries.again(&self.catalog, failure).await?,
             }
+        };
+        self.relay.announce(std::mem::take(&mut recorded.hints));
+        if recorded.deferred > 0 {
+            self.relay.wake();
+        }
+        if recorded.bound > 0 {
+            self.wake_parking.notify_one();
+        }
+        self.count(&recorded);
+        if let Work::Arrivals(arrivals) = work {
+            self.heard.note(arrivals.iter().map(|arrival| arrival.item.source_id), self.clock.now());
+        }
+        Ok(recorded)
+    }
+
+    async fn once(&self, work: Work<'_>) -> Result<Recorded, StoreError> {
+        let catalog = self.catalog.current();
+        let terms = RecordTerms {
+            now: self.clock.now(),
+            park_for: self.park_for,
+            republish_after: self.republish_after,
+            room: self.relay.room(),
+        };
+        match work {
+            Work::Arrivals(arrivals) => in_time(self.store.record_batch(arrivals, &catalog, terms)).await,
+            Work::Parked(wait_keys) => in_time(self.store.apply_parked(wait_keys, &catalog, terms)).await,
+            Work::Change(id, change) => in_time(self.store.change_conversion(id, change, &catalog, terms)).await,
+            Work::Held(limit) => in_time(self.store.approve_held(limit, &catalog, terms)).await,
+            Work::Awaiting => in_time(self.store.book_awaiting(&catalog, BOOKED_AT_ONCE, terms)).await,
         }
     }
 
@@ -138,7 +214,7 @@ impl Booker {
     /// Boxed, because it calls itself.
     fn record_or_halve<'a>(&'a self, arrivals: &'a [Arrival]) -> BoxFuture<'a, Vec<Result<Outcome, Unavailable>>> {
         Box::pin(async move {
-            match self.tried(arrivals, &[]).await {
+            match self.tried(Work::Arrivals(arrivals)).await {
                 Ok(recorded) => recorded.outcomes.into_iter().map(Ok).collect(),
                 // Only what depends on the rows is worth halving.
                 Err(StoreError::Refused(_) | StoreError::Exists | StoreError::Corrupt(_)) if arrivals.len() > 1 => {
@@ -161,7 +237,10 @@ impl Recorder {
     /// A recorder and the loop that serves it.
     #[must_use]
     pub fn new(booker: Booker, settings: &Intake) -> (Self, RecorderLoop) {
-        let (sender, serving) = batcher(Bounds::new(settings.buffer, settings.batch));
+        let mut bounds = Bounds::new(settings.buffer, settings.batch);
+        // Two copies that come to different transactions are kept apart by the keys, as they are on two instances.
+        bounds.lanes = NonZeroUsize::new(settings.lanes.min(booker.store.writers())).unwrap_or(bounds.lanes);
+        let (sender, serving) = batcher(bounds);
         let recorder = Self { arrivals: sender, metrics: Arc::clone(&booker.metrics) };
         (recorder, RecorderLoop { arrivals: serving, booker })
     }

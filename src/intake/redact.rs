@@ -1,11 +1,11 @@
 //! Takes secrets out of what is kept in a receipt, and leaves every other byte as it came.
 //!
-//! A receipt must be replayable, so nothing else is changed; a replay judges the stored authentication, it does not
-//! verify a signature again. What cannot be read well enough to find the secrets in it is withheld as a whole.
+//! A receipt must be replayable, so nothing else is changed; a replay does not verify a signature again, whoever asks for
+//! it vouches for the receipt. What cannot be read well enough to find the secrets in it is withheld as a whole.
 
 use serde_json::value::RawValue;
 
-use super::fields::MediaType;
+use super::fields::{MediaType, before_currency_entity};
 use crate::domain::encoding::lenient_percent_decode;
 
 /// Parameters whose values are never kept; names are compared without case.
@@ -23,8 +23,9 @@ const SECRET_NAMES: [&str; 10] = [
 ];
 /// What stands where a secret was.
 const REDACTED: &str = "redacted";
-/// What is kept of a body that cannot be searched.
-const WITHHELD: &[u8] = b"withheld: unreadable";
+/// What is kept of a body that cannot be searched, or was not read to its end. Nothing takes it for a body: it is no JSON,
+/// and as a form its escape is broken, so that a replay is refused too.
+pub const WITHHELD: &[u8] = b"withheld: unreadable (%)";
 
 fn is_secret(name: &[u8]) -> bool {
     // `&token=` pasted through HTML arrives as `&amp;token=`.
@@ -36,10 +37,12 @@ fn is_secret(name: &[u8]) -> bool {
 #[must_use]
 pub fn redact_query(raw: &[u8]) -> Vec<u8> {
     let segments = raw.split(|byte| *byte == b'&').map(|segment| {
-        let name = segment.split(|byte| *byte == b'=').next().unwrap_or_default();
-        let has_value = name.len() < segment.len();
+        // The currency that HTML has glued to a pair is a parameter of its own, which a replay needs.
+        let pair = before_currency_entity(segment);
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        let has_value = name.len() < pair.len();
         if has_value && is_secret(&lenient_percent_decode(name)) {
-            [name, b"=", REDACTED.as_bytes()].concat()
+            [name, b"=", REDACTED.as_bytes(), segment.get(pair.len()..).unwrap_or_default()].concat()
         } else {
             segment.to_vec()
         }
@@ -124,6 +127,8 @@ mod tests {
         );
         assert_eq!(query("a=1&amp;token=x"), "a=1&amp;token=redacted");
         assert_eq!(query("tokens=1&monkey=2"), "tokens=1&monkey=2");
+        assert_eq!(query("token=x¤cy=EUR&b=1"), "token=redacted¤cy=EUR&b=1");
+        assert_eq!(query("a=1&key=x%C2%A4cy=EUR"), "a=1&key=redacted%C2%A4cy=EUR");
         assert_eq!(redact_query(b"a=\xff&key=\xff"), b"a=\xff&key=redacted");
         assert_eq!(redact_body(Some(MediaType::Form), b"key=1"), b"key=redacted");
     }

@@ -63,11 +63,20 @@ pub struct Depth {
 }
 
 impl Depth {
+    /// Whether this is where messages lie that could not be read.
+    #[must_use]
+    pub fn is_poison(&self) -> bool {
+        self.queue.ends_with(POISON)
+    }
+
     /// The depth of a queue that lies in memory.
     fn new(queue: String, messages: usize) -> Self {
         Self { queue, messages: u64::try_from(messages).unwrap_or(u64::MAX) }
     }
 }
+
+/// How the name of the queue ends that keeps what could not be read.
+const POISON: &str = ".poison.v1";
 
 /// A rung's name in queue names and routing keys, by its length: `30s`, `1500ms`.
 fn rung_label(wait: Duration) -> String {

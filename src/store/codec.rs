@@ -8,9 +8,10 @@ use sqlx::{Decode, Encode, Postgres, Sqlite, Type};
 use uuid::Uuid;
 
 use crate::domain::ids::{
-    AffiliateId, AgreementId, AlertId, CommissionId, ConversionId, DeliveryId, EndpointId, EndpointSecretId, EventId,
-    GoalId, KeyId, LeaseId, LedgerEntryId, LedgerTransactionId, LinkId, OperatorId, PlanId, PlanVersionId, ProgramId,
-    ReceiptId, RequestId, SourceId, SourceSecretId, VerdictId,
+    AffiliateId, AgreementId, AlertId, CommissionId, ConversionId, CouponId, CustomerId, DeliveryId, EndpointId,
+    EndpointSecretId, EventId, FxRateId, GoalId, KeyId, LeaseId, LedgerEntryId, LedgerTransactionId, LinkId,
+    OperatorId, PayoutId, PlanId, PlanVersionId, ProgramId, ReceiptId, ReplayId, RequestId, SourceId, SourceSecretId,
+    VerdictId,
 };
 use crate::domain::money::Amount;
 use crate::domain::time::Timestamp;
@@ -90,7 +91,7 @@ macro_rules! stored_ids {
 }
 
 stored_ids! {
-    AffiliateId AgreementId AlertId CommissionId ConversionId DeliveryId EndpointId EndpointSecretId EventId GoalId
-    KeyId LeaseId LedgerEntryId LedgerTransactionId LinkId OperatorId PlanId PlanVersionId ProgramId ReceiptId
-    RequestId SourceId SourceSecretId VerdictId
+    AffiliateId AgreementId AlertId CommissionId ConversionId CouponId CustomerId DeliveryId EndpointId EndpointSecretId EventId FxRateId GoalId
+    KeyId LeaseId LedgerEntryId LedgerTransactionId LinkId OperatorId PayoutId PlanId PlanVersionId ProgramId ReceiptId
+    ReplayId RequestId SourceId SourceSecretId VerdictId
 }

@@ -8,14 +8,16 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::domain::catalog::{
-    Affiliate, Agreement, CatalogDelta, Endpoint, EndpointSecret, Goal, Key, Link, MacKey, Operator, Plan, Program,
+    Affiliate, Agreement, CatalogDelta, Coupon, EndpointSecret, Goal, Key, Link, MacKey, Operator, Plan, Program,
     Source, SourceSecret,
 };
+use crate::domain::endpoint::Endpoint;
+use crate::domain::exchange::ExchangeRate;
 use crate::domain::plan::PlanVersion;
 use crate::domain::time::Timestamp;
 
 /// A row of the configuration, to be written. A row whose id exists is replaced, except what makes it belong to
-/// somebody: owner, code and, of a goal, its name. Plan versions and MAC keys are immutable.
+/// somebody: owner, code and, of a goal, its name. Plan versions, MAC keys and exchange rates are immutable.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "a variant for each noun of domain::catalog")]
 pub enum Entry {
@@ -29,10 +31,12 @@ pub enum Entry {
     Affiliate(Affiliate),
     Agreement(Agreement),
     Link(Link),
+    Coupon(Coupon),
     Key(Key),
     Endpoint(Endpoint),
     EndpointSecret(EndpointSecret),
     MacKey { key: MacKey, created_at: Timestamp },
+    FxRate(ExchangeRate),
 }
 
 /// What admins write and every instance reads.

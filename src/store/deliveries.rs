@@ -97,8 +97,8 @@ pub struct Backlog {
 /// What workers, relay and sweeper ask of storage.
 #[async_trait]
 pub trait Deliveries: Send + Sync {
-    /// Claims, in one transaction, what still stands as hinted, is due by `due_by` and is under no lease. Writes
-    /// each attempt as `unknown`. What comes before its time is marked to come up when it is due.
+    /// Claims, in one transaction, what still stands as hinted, is due by `due_by` and is under no lease. Until it
+    /// ends, the row says that an attempt is running. What comes before its time is marked to come up when it is due.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Collision`]: nothing was claimed.
@@ -150,14 +150,14 @@ pub trait Deliveries: Send + Sync {
         republish_after: Duration,
     ) -> Result<Vec<Hint>, StoreError>;
 
-    /// Ends leases that ran out: the attempts stay `unknown`, the deliveries go on by `policy`. At most `limit`;
+    /// Ends leases that ran out: the attempts are written as `unknown`, the deliveries go on by `policy`. At most `limit`;
     /// answers how many.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn expire_leases(&self, now: Timestamp, policy: &RetryPolicy, limit: i64) -> Result<u64, StoreError>;
 
-    /// Takes over from a process that is gone: lets every lease run out at `now`, and brings up every other delivery
+    /// Takes over from a process that is gone: lets every lease run out at `now`, those on replay jobs too, and brings up every other delivery
     /// when it is due, since the hints in that process's memory are lost. Only for the one process of an embedded
     /// queue, at its start. Answers how many leases there were.
     ///

@@ -47,4 +47,11 @@ both! {
     3 "0003_money",
     4 "0004_deliveries",
     5 "0005_alerts",
+    6 "0006_payout_postings",
+    7 "0007_conversions_live",
+    8 "0008_earning",
+    9 "0009_payouts",
+    10 "0010_endpoints",
+    11 "0011_replays",
+    12 "0012_more_alerts",
 }

@@ -9,11 +9,15 @@ pub mod alerts;
 mod codec;
 pub mod configuration;
 pub mod deliveries;
+pub mod endpoints;
 pub mod ledger;
 mod migrations;
+pub mod outbox;
+pub mod payouts;
 pub mod postgres;
 pub mod reading;
 pub mod recording;
+pub mod replays;
 mod rows;
 pub mod sqlite;
 
@@ -33,9 +37,15 @@ pub trait Store:
     + reading::Reading
     + ledger::Ledger
     + alerts::Alerts
+    + payouts::Payouts
+    + replays::Replays
+    + endpoints::Endpoints
 {
     /// `sqlite` or `postgres`.
     fn engine(&self) -> &'static str;
+
+    /// How many transactions may write side by side; more would only wait for one another.
+    fn writers(&self) -> usize;
 
     /// Brings the tables up to date. Safe to call from several instances at once.
     ///

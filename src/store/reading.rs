@@ -5,13 +5,18 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::domain::catalog::{Affiliate, Endpoint, Goal, Key, Link, Operator, Plan, Program, Source};
+use super::replays::Acknowledgement;
+use crate::domain::catalog::{Affiliate, Goal, Key, Link, Operator, Plan, Program, Source};
 use crate::domain::commission::{CommissionState, NoCommission};
+use crate::domain::conversion::{ChangedBy, Refund};
+use crate::domain::customer::{Binding, Disagreement};
 use crate::domain::delivery::DeliveryState;
+use crate::domain::endpoint::Endpoint;
 use crate::domain::event::EventType;
+use crate::domain::exchange::ExchangeRate;
 use crate::domain::ids::{
-    AffiliateId, CommissionId, ConversionId, DeliveryId, EndpointId, EventId, KeyId, OperatorId, PlanId, PlanVersionId,
-    ProgramId, ReceiptId, SourceId,
+    AffiliateId, CommissionId, ConversionId, CustomerId, DeliveryId, EndpointId, EventId, KeyId, OperatorId, PlanId,
+    PlanVersionId, ProgramId, ReceiptId, ReplayId, SourceId,
 };
 use crate::domain::money::{Amount, Currency};
 use crate::domain::plan::PlanVersion;
@@ -46,10 +51,14 @@ pub struct Filter {
     pub conversion_id: Option<ConversionId>,
     /// With this status, state or verdict.
     pub status: Option<String>,
+    /// Let be by a person, or not.
+    pub acknowledged: Option<bool>,
     /// Of this sender's event id.
     pub event_id: Option<String>,
     /// Of this click.
     pub click_id: Option<String>,
+    /// Of this operator's own id of a customer.
+    pub customer_id: Option<String>,
 }
 
 /// A receipt as people see it.
@@ -72,6 +81,8 @@ pub struct ReceiptView {
     pub code: Option<String>,
     pub field: Option<String>,
     pub conversion_id: Option<ConversionId>,
+    /// Whom customer, click and coupon named, where they disagreed.
+    pub disagreement: Option<Disagreement>,
     /// The verdicts after the first, oldest first; only when one receipt is asked for.
     pub later_verdicts: Vec<LaterVerdict>,
 }
@@ -85,6 +96,9 @@ pub struct LaterVerdict {
     pub code: Option<String>,
     pub field: Option<String>,
     pub conversion_id: Option<ConversionId>,
+    /// Who had it judged again, if it was not by itself.
+    pub replayed_by: Option<String>,
+    pub replay_id: Option<ReplayId>,
 }
 
 /// A conversion as people see it.
@@ -110,6 +124,49 @@ pub struct ConversionView {
     pub revision: i32,
     pub test: bool,
     pub no_commission: Option<NoCommission>,
+    /// What refunds with event ids of their own took off the amount.
+    pub refunds: Vec<Refund>,
+    pub hold_until: Option<Timestamp>,
+    pub booked_period: Option<String>,
+    pub changed_by: ChangedBy,
+    /// The states that revisions replaced, oldest first; only when one conversion is asked for.
+    pub past_revisions: Vec<PastRevision>,
+}
+
+/// A state of a conversion that a revision replaced.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the columns of conversion_revisions, see the migration")]
+pub struct PastRevision {
+    pub revision: i32,
+    pub receipt_id: ReceiptId,
+    pub status: ConversionStatus,
+    pub amount: Option<Amount>,
+    pub occurred_at: Timestamp,
+    pub changed_by: ChangedBy,
+    pub superseded_at: Timestamp,
+}
+
+/// A customer as people see it.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the columns of customers, see the migration")]
+pub struct CustomerView {
+    pub id: CustomerId,
+    pub operator_id: OperatorId,
+    pub customer_id: String,
+    pub binding: Binding,
+    pub revision: i32,
+    pub created_at: Timestamp,
+    /// Bindings that another one replaced, oldest first; only when one customer is asked for.
+    pub past: Vec<PastBinding>,
+}
+
+/// A binding that another one replaced.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the columns of customer_bindings, see the migration")]
+pub struct PastBinding {
+    pub revision: i32,
+    pub binding: Binding,
+    pub superseded_at: Timestamp,
 }
 
 /// A commission as people see it.
@@ -124,8 +181,10 @@ pub struct CommissionView {
     pub plan_version_id: PlanVersionId,
     pub amount: Amount,
     pub currency: Currency,
+    pub awaits: Option<Currency>,
     pub booked: Amount,
     pub state: CommissionState,
+    pub hold_until: Option<Timestamp>,
     pub revision: i32,
     pub explanation: serde_json::Value,
     pub created_at: Timestamp,
@@ -150,6 +209,8 @@ pub struct DeliveryView {
     pub next_attempt_at: Timestamp,
     pub settled_at: Option<Timestamp>,
     pub dead_reason: Option<String>,
+    /// That a person lets it be.
+    pub acknowledgement: Option<Acknowledgement>,
     /// The message, verbatim; only when one delivery is asked for.
     pub body: Option<String>,
     /// Its attempts, oldest first; only when one delivery is asked for.
@@ -183,6 +244,7 @@ pub trait Reading: Send + Sync {
     async fn plans(&self, filter: &Filter, page: Page) -> Result<Vec<Plan>, StoreError>;
     async fn plan_versions(&self, filter: &Filter, page: Page) -> Result<Vec<PlanVersion>, StoreError>;
     async fn affiliates(&self, page: Page) -> Result<Vec<Affiliate>, StoreError>;
+    async fn fx_rates(&self, page: Page) -> Result<Vec<ExchangeRate>, StoreError>;
     async fn links(&self, filter: &Filter, page: Page) -> Result<Vec<Link>, StoreError>;
     async fn keys(&self, filter: &Filter, page: Page) -> Result<Vec<Key>, StoreError>;
     async fn key(&self, id: KeyId) -> Result<Option<Key>, StoreError>;
@@ -191,6 +253,8 @@ pub trait Reading: Send + Sync {
     async fn receipt(&self, id: ReceiptId) -> Result<Option<ReceiptView>, StoreError>;
     async fn conversions(&self, filter: &Filter, page: Page) -> Result<Vec<ConversionView>, StoreError>;
     async fn conversion(&self, id: ConversionId) -> Result<Option<ConversionView>, StoreError>;
+    async fn customers(&self, filter: &Filter, page: Page) -> Result<Vec<CustomerView>, StoreError>;
+    async fn customer(&self, id: CustomerId) -> Result<Option<CustomerView>, StoreError>;
     async fn commissions(&self, filter: &Filter, page: Page) -> Result<Vec<CommissionView>, StoreError>;
     async fn commission(&self, id: CommissionId) -> Result<Option<CommissionView>, StoreError>;
     async fn deliveries(&self, filter: &Filter, page: Page) -> Result<Vec<DeliveryView>, StoreError>;

@@ -1,17 +1,20 @@
 //! What the recorder writes: receipts, conversions, commissions, ledger, events and deliveries in one
 //! transaction; and clicks, which it reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::booking::{Item, Outcome};
+use super::outbox::OutboxTerms;
+use crate::domain::booking::{ClickFacts, Item, Outcome, OwnChange};
 use crate::domain::catalog::Catalog;
+use crate::domain::customer::{Binding, NewCustomer};
 use crate::domain::delivery::Hint;
-use crate::domain::ids::{AffiliateId, KeyId, LinkId, OperatorId, ProgramId, RequestId};
+use crate::domain::ids::{AffiliateId, ConversionId, CustomerId, KeyId, LinkId, OperatorId, ProgramId, RequestId};
 use crate::domain::time::Timestamp;
+use crate::domain::verdict::Rejection;
 
 /// The request that a postback came in, as it is kept: secrets are already taken out.
 #[derive(Clone, Debug)]
@@ -56,6 +59,14 @@ pub struct RecordTerms {
     pub room: usize,
 }
 
+impl RecordTerms {
+    /// What the outbox is written under.
+    #[must_use]
+    pub const fn outbox(self) -> OutboxTerms {
+        OutboxTerms { now: self.now, republish_after: self.republish_after, room: self.room }
+    }
+}
+
 /// What a batch came to.
 #[derive(Debug, Default)]
 pub struct Recorded {
@@ -63,10 +74,20 @@ pub struct Recorded {
     pub outcomes: Vec<Outcome>,
     /// The answers to postbacks that were parked earlier and were judged with this batch.
     pub unparked: Vec<Outcome>,
+    /// The answers to receipts that a person had judged again.
+    pub replayed: Vec<Outcome>,
     /// Deliveries to be hinted at now.
     pub hints: Vec<Hint>,
     /// How many deliveries found no room and are due for the relay to pick up.
     pub deferred: usize,
+    /// How many customers were bound; what waits for them may be woken.
+    pub bound: usize,
+    /// How many conversions changed that existed before.
+    pub changed: usize,
+    /// Why a change was refused; nothing was written then.
+    pub refused: Option<Rejection>,
+    /// How many commissions that waited for a rate were booked.
+    pub settled: usize,
 }
 
 /// A click to be stored.
@@ -122,7 +143,39 @@ pub trait Recording: Send + Sync {
         terms: RecordTerms,
     ) -> Result<Recorded, StoreError>;
 
-    /// The wait keys of parked postbacks whose click, or original event, has arrived: at most `limit`.
+    /// Books commissions that wait for an exchange rate which `catalog` has, at most `limit`. Only they are touched.
+    ///
+    /// # Errors
+    /// As [`Recording::record_batch`].
+    async fn book_awaiting(&self, catalog: &Catalog, limit: i64, terms: RecordTerms) -> Result<Recorded, StoreError>;
+
+    /// Makes commissions payable whose lock period is over at `now`, at most `limit`; answers how many. Safe on several
+    /// instances at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn release_held(&self, now: Timestamp, limit: i64) -> Result<usize, StoreError>;
+
+    /// Changes a conversion without a postback, through the same booking. Where the change is refused (`not_found`,
+    /// `illegal_transition`) nothing is written.
+    ///
+    /// # Errors
+    /// As [`Recording::record_batch`].
+    async fn change_conversion(
+        &self,
+        id: ConversionId,
+        change: &OwnChange,
+        catalog: &Catalog,
+        terms: RecordTerms,
+    ) -> Result<Recorded, StoreError>;
+
+    /// Approves conversions whose hold is over, at most `limit`. Safe on several instances at once.
+    ///
+    /// # Errors
+    /// As [`Recording::record_batch`].
+    async fn approve_held(&self, limit: i64, catalog: &Catalog, terms: RecordTerms) -> Result<Recorded, StoreError>;
+
+    /// The wait keys of parked postbacks whose click, customer or original event has arrived: at most `limit`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -139,4 +192,25 @@ pub trait Recording: Send + Sync {
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn record_clicks(&self, clicks: &[NewClick]) -> Result<Vec<bool>, StoreError>;
+
+    /// The stored clicks among these ids.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn find_clicks(
+        &self,
+        wanted: &[(OperatorId, String)],
+    ) -> Result<HashMap<(OperatorId, String), ClickFacts>, StoreError>;
+
+    /// Binds customers that are not known yet; answers for each whether it was new. One that is known stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn import_customers(&self, customers: &[NewCustomer], now: Timestamp) -> Result<Vec<bool>, StoreError>;
+
+    /// Replaces the binding of this revision by `next`, and keeps the one before; `false` where it has moved on.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn rebind_customer(&self, id: CustomerId, revision: i32, next: &Binding) -> Result<bool, StoreError>;
 }

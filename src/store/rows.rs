@@ -7,9 +7,9 @@
 use uuid::Uuid;
 
 use crate::domain::ids::{
-    AffiliateId, AlertId, CommissionId, ConversionId, DeliveryId, EndpointId, EventId, GoalId, KeyId, LeaseId,
-    LedgerEntryId, LedgerTransactionId, LinkId, OperatorId, PlanVersionId, ProgramId, ReceiptId, RequestId, SourceId,
-    VerdictId,
+    AffiliateId, AlertId, CommissionId, ConversionId, CustomerId, DeliveryId, EndpointId, EventId, GoalId, KeyId,
+    LeaseId, LedgerEntryId, LedgerTransactionId, LinkId, OperatorId, PayoutId, PlanVersionId, ProgramId, ReceiptId,
+    ReplayId, RequestId, SourceId, VerdictId,
 };
 use crate::domain::money::Amount;
 use crate::domain::time::Timestamp;
@@ -64,6 +64,7 @@ cells! {
     AlertId => Uuid, AlertId::uuid;
     CommissionId => Uuid, CommissionId::uuid;
     ConversionId => Uuid, ConversionId::uuid;
+    CustomerId => Uuid, CustomerId::uuid;
     DeliveryId => Uuid, DeliveryId::uuid;
     EndpointId => Uuid, EndpointId::uuid;
     EventId => Uuid, EventId::uuid;
@@ -74,9 +75,11 @@ cells! {
     LedgerTransactionId => Uuid, LedgerTransactionId::uuid;
     LinkId => Uuid, LinkId::uuid;
     OperatorId => Uuid, OperatorId::uuid;
+    PayoutId => Uuid, PayoutId::uuid;
     PlanVersionId => Uuid, PlanVersionId::uuid;
     ProgramId => Uuid, ProgramId::uuid;
     ReceiptId => Uuid, ReceiptId::uuid;
+    ReplayId => Uuid, ReplayId::uuid;
     RequestId => Uuid, RequestId::uuid;
     SourceId => Uuid, SourceId::uuid;
     VerdictId => Uuid, VerdictId::uuid;
@@ -96,7 +99,7 @@ impl<'a, T> Rows<'a, T> {
         Self { items, names: Vec::new(), columns: Vec::new() }
     }
 
-    /// Adds a column.
+    /// Adds a column. The first one of a statement is one of these: a row without a value in it is no row.
     #[must_use]
     pub fn col<'v, C: Cell>(mut self, name: &'static str, value: impl Fn(&'a T) -> C + 'v) -> Self
     where

@@ -7,19 +7,29 @@ use std::path::{Path, PathBuf};
 /// A crate and the folders or files that may name it.
 const BORDERS: &[(&str, &[&str])] = &[
     ("actix_web", &["http/", "console/"]),
+    ("actix_http", &["http/server.rs"]),
+    ("actix_service", &["http/server.rs"]),
     ("utoipa", &["http/"]),
     ("sqlx", &["store/"]),
     ("lapin", &["queue/rabbitmq/"]),
     (
         "hyper",
-        &["delivery/connector.rs", "delivery/sender.rs", "delivery/answer.rs", "delivery/egress.rs", "cli/demo/"],
+        &[
+            "delivery/connector.rs",
+            "delivery/sender.rs",
+            "delivery/answer.rs",
+            "delivery/egress.rs",
+            "cli/demo/",
+            "cli/outside/",
+        ],
     ),
-    ("hyper_util", &["delivery/connector.rs", "delivery/sender.rs", "cli/demo/"]),
+    ("hyper_util", &["delivery/connector.rs", "delivery/sender.rs", "cli/demo/", "cli/outside/"]),
     ("hyper_rustls", &["delivery/connector.rs", "delivery/sender.rs"]),
     ("rustls", &["delivery/connector.rs", "delivery/sender.rs", "delivery/answer.rs"]),
     ("tokio", &["-domain"]),
     ("governor", &["intake/"]),
-    ("standardwebhooks", &["cli/demo/"]),
+    ("httparse", &["cli/bench/"]),
+    ("standardwebhooks", &["cli/demo/", "cli/bench/"]),
 ];
 
 /// The rooms of ours that `domain` must not know: all of them.
@@ -36,7 +46,9 @@ const ROOMS: &[&str] = &[
     "intake",
     "lifecycle",
     "metrics",
+    "payouts",
     "queue",
+    "replay",
     "store",
     "telemetry",
 ];
@@ -132,6 +144,18 @@ fn there_is_no_float_where_money_is_computed() {
         for float in ["f32", "f64"] {
             let found = code.split(|character: char| !character.is_alphanumeric()).any(|word| word == float);
             assert!(!found, "src/{path} uses {float}");
+        }
+    }
+}
+
+/// The fuzz targets are built by `scripts/fuzz` alone, from links to the rooms that they fuzz.
+#[test]
+fn what_is_fuzzed_is_still_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/src");
+    for folder in ["", "intake", "delivery"] {
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            assert!(path.exists(), "{} leads nowhere: link it to where its source is now", path.display());
         }
     }
 }

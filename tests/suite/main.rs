@@ -9,13 +9,16 @@
     reason = "a test that cannot go on says so by panicking, its helpers too"
 )]
 
+mod alerts;
 mod borders;
 mod cli;
 mod config;
 mod crash;
 mod delivery;
+mod docs;
 mod http;
 mod openapi;
+mod payouts;
 mod queue;
 mod sender;
 mod store;

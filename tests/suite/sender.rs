@@ -207,7 +207,7 @@ fn post(url: impl Into<String>) -> OutboundRequest {
     let body = Bytes::from_static(b"{\"type\":\"test\"}");
     let headers = vec![("webhook-id", "evt_1".to_owned())];
     let method = OutboundMethod::Post { body, content_type: "application/json" };
-    OutboundRequest { url: url.into(), method, headers, timeout: None }
+    OutboundRequest { url: url.into(), method, headers, expected_status: None, timeout: None }
 }
 
 fn post_within(url: impl Into<String>, millis: u64) -> OutboundRequest {

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::judge::{BookedCommission, BookedConversion, BookedDelivery, Books};
 use super::world::World;
 use crate::domain::delivery::DeliveryState;
-use crate::domain::ledger::payable;
+use crate::domain::ledger::Account;
 use crate::domain::money::Amount;
 use crate::store::ledger::Balance;
 use crate::store::reading::{Filter, Page};
@@ -47,6 +47,7 @@ pub async fn read(store: &dyn Store, world: &World) -> Result<Books, StoreError>
         for row in all!(store.deliveries(filter)) {
             let state = match row.state {
                 DeliveryState::Pending => "pending",
+                DeliveryState::Held => "held",
                 DeliveryState::Delivered => "delivered",
                 DeliveryState::Dead => "dead",
             };
@@ -55,7 +56,7 @@ pub async fn read(store: &dyn Store, world: &World) -> Result<Books, StoreError>
         }
     }
     for affiliate in &world.affiliates {
-        let balances = store.balances(&payable(affiliate.id)).await?;
+        let balances = store.balances(&Account::Payable(affiliate.id).to_string()).await?;
         // What is owed is a credit; a balance that is no amount cannot be right.
         let owed = |balance: &Balance| Amount::new(-balance.amount).map_or(i64::MAX, Amount::micros);
         books.owed_micros.push(balances.iter().map(owed).fold(0, i64::saturating_add));

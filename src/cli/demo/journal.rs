@@ -43,11 +43,11 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::demo::folder::Folder;
+    use crate::cli::outside::throwaway::Folder;
 
     #[test]
     fn what_was_written_is_read_again_and_a_cut_line_is_not() {
-        let folder = Folder::temporary().unwrap();
+        let folder = Folder::temporary("demo").unwrap();
         let path = folder.path().join("x.journal");
         let (journal, told) = Journal::open::<u32>(&path).unwrap();
         assert!(told.is_empty());

@@ -3,16 +3,15 @@
 //! Acts: the real service in this process, with HTTP on a port of its own; an operator that fires signed postbacks
 //! ([`sender`]); subscribers that verify and fail on purpose ([`receiver`]); and a judge ([`judge`]) that compares
 //! what was planned ([`plan`]) with what was answered, delivered and booked. What must outlive a crash lies in the
-//! folder ([`folder`], [`journal`]): killed at any moment, the same command goes on where it stopped.
+//! folder ([`kept`], [`journal`]): killed at any moment, the same command goes on where it stopped.
 //!
 //! Guaranteed: everything ends, well or badly, within a time that follows from the number of postbacks. Not done on
 //! purpose: no setting of the real service is read, so that a demo never meets a real database by accident.
 
 mod books;
-mod client;
-mod folder;
 mod journal;
 mod judge;
+mod kept;
 mod plan;
 mod receiver;
 mod report;
@@ -27,9 +26,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use self::folder::{Folder, Kept};
 use self::judge::{Evidence, judge};
+use self::kept::Kept;
 use self::stage::Stage;
+use super::outside::throwaway::Folder;
 use super::serve::serve_http;
 use super::{Failure, print, runtime};
 use crate::app::{self, App};
@@ -52,11 +52,12 @@ const TIME_EACH: Duration = Duration::from_millis(50);
 /// Killed at any moment, the same command with --data goes on where it stopped. It reads neither postback.toml nor
 /// the environment.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = help!("Examples:
   postback demo
   postback demo --events 2000 --exit
   postback demo --events 2000 --data ./demo --exit
-  postback demo --exit --database-url postgres://postgres@127.0.0.1/demo --amqp-url amqp://guest:guest@127.0.0.1:5672")]
+  postback demo --exit --database-url postgres://postgres@127.0.0.1/demo --amqp-url amqp://guest:guest@127.0.0.1:5672",
+  "0 nothing was lost, booked twice or wrongly signed; 1 something was, or the work failed; 2 the arguments are not right"))]
 pub struct Args {
     /// How many postbacks are fired [default: 200, or as many as before]
     #[arg(long)]
@@ -89,7 +90,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let folder = match &args.data {
         Some(path) => Folder::given(path),
-        None => Folder::temporary(),
+        None => Folder::temporary("demo"),
     };
     let folder = folder.map_err(|error| Failure::new(format!("the demo's folder cannot be made: {error}")))?;
     let mut kept = Kept::load(&folder).map_err(|error| in_folder(&folder, &error))?;

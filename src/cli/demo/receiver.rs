@@ -249,7 +249,7 @@ fn response(status: u16) -> Response<Empty<Bytes>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::demo::folder::Folder;
+    use crate::cli::outside::throwaway::Folder;
 
     #[test]
     fn failures_on_purpose_end() {
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_forged_message_is_noticed() {
-        let folder = Folder::temporary().unwrap();
+        let folder = Folder::temporary("demo").unwrap();
         let (journal, _) = Journal::open::<Arrival>(&folder.path().join("received.journal")).unwrap();
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         let clock = Clock::system();

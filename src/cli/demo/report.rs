@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::judge::{Evidence, Findings};
 use super::plan::{Click, Verdict};
 use super::world::{OPERATOR_ENDPOINT, affiliate_endpoint};
+use crate::cli::outside::figures::{millis, quantile};
 
 /// Sentences that are shown of each kind; a broken demo would fill the screen.
 const SHOWN: usize = 10;
@@ -46,8 +47,10 @@ fn rows(evidence: &Evidence, findings: &Findings) -> Vec<(&'static str, String)>
     let deliveries =
         |state: &str| evidence.books.deliveries.iter().filter(|row| row.state == state).count().to_string();
     let retried: u64 = evidence.books.deliveries.iter().map(|row| row.attempts.saturating_sub(1)).sum();
-    let acks = quantiles(evidence.acks.iter().map(|ack| ack.micros).collect());
-    let ends = quantiles(end_to_end(evidence));
+    let mut acks: Vec<u64> = evidence.acks.iter().map(|ack| ack.micros).collect();
+    let mut ends = end_to_end(evidence);
+    acks.sort_unstable();
+    ends.sort_unstable();
     vec![
         ("received", evidence.acks.len().to_string()),
         ("accepted", verdicts("accepted")),
@@ -64,10 +67,10 @@ fn rows(evidence: &Evidence, findings: &Findings) -> Vec<(&'static str, String)>
         ("doubled", findings.doubled.len().to_string()),
         ("wrongly signed", findings.wrongly_signed.len().to_string()),
         ("otherwise wrong", findings.otherwise.len().to_string()),
-        ("acknowledged p50", millis(acks.0)),
-        ("acknowledged p99", millis(acks.1)),
-        ("end to end p50", millis(ends.0)),
-        ("end to end p99", millis(ends.1)),
+        ("acknowledged p50", millis(quantile(&acks, 500))),
+        ("acknowledged p99", millis(quantile(&acks, 990))),
+        ("end to end p50", millis(quantile(&ends, 500))),
+        ("end to end p99", millis(quantile(&ends, 990))),
     ]
 }
 
@@ -96,32 +99,4 @@ fn end_to_end(evidence: &Evidence) -> Vec<u64> {
         }
     }
     micros
-}
-
-/// The 50th and the 99th of a hundred.
-fn quantiles(mut micros: Vec<u64>) -> (u64, u64) {
-    micros.sort_unstable();
-    let at = |percent: usize| {
-        let index = micros.len().saturating_mul(percent).div_ceil(100).saturating_sub(1);
-        micros.get(index).copied().unwrap_or_default()
-    };
-    (at(50), at(99))
-}
-
-fn millis(micros: u64) -> String {
-    format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_those_of_the_list() {
-        assert_eq!(quantiles((1..=100).rev().collect()), (50, 99));
-        assert_eq!(quantiles(vec![7]), (7, 7));
-        assert_eq!(quantiles(vec![]), (0, 0));
-        assert_eq!(quantiles(vec![1, 2, 3]), (2, 3));
-        assert_eq!(millis(12_345), "12.3 ms");
-    }
 }

@@ -12,10 +12,10 @@ use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::client::{Answer, Client, NoAnswer};
 use super::journal::Journal;
 use super::plan::{Click, Step, Story};
 use super::world::World;
+use crate::cli::outside::client::{Answer, Client, NoAnswer};
 use crate::clock::Clock;
 use crate::domain::signature::{SigningSecret, sign_body};
 

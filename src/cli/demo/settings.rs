@@ -1,12 +1,9 @@
 //! The settings that a demo runs under: its own, whatever the environment and `postback.toml` say, so that it
 //! touches nothing but what it was given.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest as _, Sha256};
-
 use super::Args;
-use super::folder::{Folder, Kept};
+use super::kept::Kept;
+use crate::cli::outside::throwaway::{Folder, master_key};
 use crate::config::{ConfigErrors, Settings, Sources};
 
 /// What is not the default. Short waits, so that retries and crashes show within seconds.
@@ -45,13 +42,4 @@ pub fn settings(args: &Args, folder: &Folder, kept: &Kept) -> Result<Settings, C
         sources.set("master_key", &master_key(url));
     }
     sources.settings()
-}
-
-/// A key that every demo on this database finds again. What a demo stores is worth nothing, and a database that
-/// holds more than demos has another key, under which this one opens nothing: the demo then refuses to start.
-fn master_key(database_url: &str) -> String {
-    let mut hash = Sha256::new();
-    hash.update(b"postback demo master key|");
-    hash.update(database_url);
-    STANDARD.encode(hash.finalize())
 }

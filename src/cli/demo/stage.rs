@@ -9,14 +9,16 @@ use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 
 use super::books;
-use super::client::Client;
-use super::folder::{Folder, Kept};
 use super::journal::Journal;
+use super::kept::Kept;
 use super::plan::{self, Story};
 use super::receiver::{self, Receiver};
 use super::sender::{Sender, SenderParts};
 use super::world::{self, World};
 use crate::cli::keys::{self, NewKey};
+use crate::cli::outside::client::Client;
+use crate::cli::outside::setup::SetUpError;
+use crate::cli::outside::throwaway::Folder;
 use crate::cli::{Failure, print};
 use crate::domain::catalog::Role;
 use crate::domain::secret::ApiKey;
@@ -226,7 +228,7 @@ async fn find_world(kept: &mut Kept, folder: &Folder, admin: &mut Client) -> Res
         Err(error) => return Err(no_port(error)),
     };
     let port = listener.local_addr().map_err(no_port)?.port();
-    let failed = |error: world::SetUpError| Failure::new(format!("the set-up failed: {error}"));
+    let failed = |error: SetUpError| Failure::new(format!("the set-up failed: {error}"));
     match &kept.world {
         Some(world) if kept.receiver_port != Some(port) => {
             world::move_endpoints(admin, world, port).await.map_err(failed)?

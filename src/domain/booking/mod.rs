@@ -5,25 +5,36 @@
 //! items one after the other. What is to be written gathers in [`Writes`]. Nothing here does I/O, so the same
 //! rules hold on both engines and under property tests. Items of one batch see each other's effects.
 
+mod attribution;
+mod changes;
 mod earning;
 mod prepare;
+mod recurring;
+mod refunds;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use self::prepare::Attribution;
+use self::attribution::Credited;
+pub use self::changes::OwnChange;
+use self::changes::{is_over, revived};
+use self::prepare::{Attribution, Credit};
 pub use self::prepare::{Prepared, own_click};
+use self::recurring::Recurrence;
 use super::catalog::{Catalog, Goal, Program};
 use super::commission::Commission;
-use super::conversion::{Change, Conversion, NamedBy, Seen, judge};
-use super::delivery::Hint;
-use super::event::{self, Event, EventType};
-use super::ids::{
-    AffiliateId, ConversionId, DeliveryId, EndpointId, EventId, OperatorId, ProgramId, ReceiptId, SourceId,
-};
+use super::conversion::{Change, ChangedBy, Conversion, NamedBy, Seen, asked, judge};
+use super::customer::{CustomerFacts, Disagreement, NewCustomer};
+use super::event::{self, EventType};
+use super::ids::{AffiliateId, ConversionId, OperatorId, ProgramId, ReceiptId, SourceId};
 use super::ledger::Posting;
+use super::outbox::Outbox;
 use super::postback::{ConversionStatus, Postback};
 use super::time::Timestamp;
 use super::verdict::{Code, ParkReason, Rejection, Verdict};
+
+/// What is said of a replayed postback that a later one has overtaken.
+const OVERTAKEN: &str = "A postback that arrived after this one has changed the conversion since; if this one is right, \
+     have the sender send it again with a higher version.";
 
 /// A postback to be judged, and the receipt that it came on.
 #[derive(Clone, Debug)]
@@ -51,6 +62,8 @@ pub struct Outcome {
     pub conversion_id: Option<ConversionId>,
     /// For a rejection: the code again, the field at fault and what would fix it.
     pub rejection: Option<Rejection>,
+    /// Where customer, click and coupon named different affiliates: whom each of them named.
+    pub disagreement: Option<Disagreement>,
 }
 
 /// What a click says about a conversion.
@@ -75,25 +88,6 @@ pub struct Booked {
     pub commission: Option<Commission>,
     /// The name of its goal.
     pub goal: String,
-}
-
-/// A delivery to be born.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NewDelivery {
-    /// Its id.
-    pub id: DeliveryId,
-    /// The event.
-    pub event_id: EventId,
-    /// The endpoint.
-    pub endpoint_id: EndpointId,
-}
-
-impl NewDelivery {
-    /// The first hint about it.
-    #[must_use]
-    pub const fn hint(&self) -> Hint {
-        Hint { delivery_id: self.id, endpoint_id: self.endpoint_id, epoch: 1, attempt: 0 }
-    }
 }
 
 /// A postback that waits for what it refers to.
@@ -135,10 +129,10 @@ pub struct Writes {
     pub superseded: Vec<Superseded>,
     /// Ledger transactions.
     pub postings: Vec<Posting>,
-    /// Events with at least one subscriber.
-    pub events: Vec<Event>,
-    /// One row for each event and endpoint.
-    pub deliveries: Vec<NewDelivery>,
+    /// What is told of all this.
+    pub outbox: Outbox,
+    /// Customers that are bound from now on.
+    pub bound: Vec<NewCustomer>,
     /// Postbacks that now wait.
     pub parked: Vec<Parked>,
     /// Postbacks that were judged again: their waiting is over, unless they are among `parked` anew.
@@ -150,8 +144,11 @@ pub struct Booking<'a> {
     catalog: &'a Catalog,
     now: Timestamp,
     clicks: HashMap<(OperatorId, String), ClickFacts>,
+    customers: HashMap<(OperatorId, String), CustomerFacts>,
     keys: HashMap<String, Option<ConversionId>>,
     known: HashMap<ConversionId, Booked>,
+    recurrences: BTreeMap<String, Recurrence>,
+    replayed: HashSet<ReceiptId>,
     writes: Writes,
 }
 
@@ -159,7 +156,17 @@ impl<'a> Booking<'a> {
     /// A batch judged at `now` by `catalog`, with the stored clicks that its items name.
     #[must_use]
     pub fn new(catalog: &'a Catalog, now: Timestamp, clicks: HashMap<(OperatorId, String), ClickFacts>) -> Self {
-        Self { catalog, now, clicks, keys: HashMap::new(), known: HashMap::new(), writes: Writes::default() }
+        Self {
+            catalog,
+            now,
+            clicks,
+            customers: HashMap::new(),
+            keys: HashMap::new(),
+            known: HashMap::new(),
+            recurrences: BTreeMap::new(),
+            replayed: HashSet::new(),
+            writes: Writes::default(),
+        }
     }
 
     /// What the batch is judged by.
@@ -171,6 +178,16 @@ impl<'a> Booking<'a> {
     /// Clicks that items parked earlier name.
     pub fn clicks_known(&mut self, clicks: impl IntoIterator<Item = ((OperatorId, String), ClickFacts)>) {
         self.clicks.extend(clicks);
+    }
+
+    /// Customers that items name and that are bound.
+    pub fn customers_known(&mut self, customers: impl IntoIterator<Item = ((OperatorId, String), CustomerFacts)>) {
+        self.customers.extend(customers);
+    }
+
+    /// Receipts among the items that arrived long ago and are judged again because a person asked for it.
+    pub fn replays(&mut self, receipts: impl IntoIterator<Item = ReceiptId>) {
+        self.replayed.extend(receipts);
     }
 
     /// A key that this batch has just taken and that leads nowhere yet.
@@ -216,6 +233,7 @@ impl<'a> Booking<'a> {
                 *outcome = self.apply(prepared);
             }
         }
+        self.recount();
         outcomes
     }
 
@@ -228,6 +246,9 @@ impl<'a> Booking<'a> {
         let (Ok(said), source_id) = (&prepared.item.said, prepared.item.source_id) else {
             return self.not_created(prepared);
         };
+        if prepared.refund {
+            return self.refund(prepared, said);
+        }
         let target = |key: &Option<String>| key.as_deref().and_then(|key| self.key_target(key));
         if let Some(id) = target(&prepared.event_key) {
             return self.revise(prepared, said, id, NamedBy::Event);
@@ -246,7 +267,7 @@ impl<'a> Booking<'a> {
             return self.park(prepared, said, source_id, ParkReason::OriginalMissing, wait_key);
         }
         match &prepared.attribution {
-            Attribution::Known { click, goal, .. } => self.create(prepared, said, click, goal),
+            Attribution::Known(credit) => self.create(prepared, said, credit),
             Attribution::Parked { reason, wait_key } => self.park(prepared, said, source_id, *reason, wait_key.clone()),
             Attribution::Rejected(_) => self.not_created(prepared),
         }
@@ -278,16 +299,29 @@ impl<'a> Booking<'a> {
             postback: said.clone(),
         });
         let verdict = Verdict::Parked(reason);
-        Outcome { receipt_id: prepared.item.receipt_id, verdict, conversion_id: None, rejection: None }
+        Outcome {
+            receipt_id: prepared.item.receipt_id,
+            verdict,
+            conversion_id: None,
+            rejection: None,
+            disagreement: None,
+        }
     }
 
-    fn create(&mut self, prepared: &Prepared, said: &Postback, click: &ClickFacts, goal: &Goal) -> Outcome {
-        let Ok(program) = self.program(click) else { return self.not_created(prepared) };
-        let mut conversion = self.new_conversion(prepared, said, click, goal, program);
-        let commission = match self.earned(&conversion, &goal.name) {
+    fn create(&mut self, prepared: &Prepared, said: &Postback, credit: &Credit) -> Outcome {
+        let goal = &credit.goal;
+        let Ok(program) = self.program(credit.program_id) else { return self.not_created(prepared) };
+        let credited = match self.credited(program, credit, said, prepared.item.received_at) {
+            Ok(credited) => credited,
+            Err(rejection) => return rejected(prepared, None, rejection),
+        };
+        let mut conversion = self.new_conversion(prepared, said, &credited, goal, program);
+        self.date(&mut conversion, None, &goal.name);
+        let commission = match self.earned(&conversion, &goal.name, None) {
             Ok(commission) => commission,
             Err(rejection) => return rejected(prepared, None, rejection),
         };
+        self.count(&mut conversion);
         let (commission, reason) = (commission.as_ref().ok().cloned(), commission.err());
         conversion.no_commission = reason;
         let id = conversion.id;
@@ -299,16 +333,17 @@ impl<'a> Booking<'a> {
         for key in prepared.known_by() {
             self.keys.insert(key.to_owned(), Some(id));
         }
+        self.bind(&conversion, None, prepared.item.receipt_id, credited.by_click);
         self.known.insert(id, Booked { conversion, commission, goal: goal.name.clone() });
         self.writes.created.insert(id);
-        outcome(prepared, Verdict::Accepted, id)
+        Outcome { disagreement: credited.disagreement, ..outcome(prepared, Verdict::Accepted, id) }
     }
 
     fn new_conversion(
         &self,
         prepared: &Prepared,
         said: &Postback,
-        click: &ClickFacts,
+        credited: &Credited,
         goal: &Goal,
         program: &Program,
     ) -> Conversion {
@@ -320,7 +355,7 @@ impl<'a> Booking<'a> {
             source_id: prepared.item.source_id,
             program_id: program.id,
             goal_id: goal.id,
-            affiliate_id: click.affiliate_id,
+            affiliate_id: credited.affiliate_id,
             receipt_id: prepared.item.receipt_id,
             status: said.status.unwrap_or(goal.default_status),
             currency: said.currency.unwrap_or(program.currency),
@@ -330,9 +365,14 @@ impl<'a> Booking<'a> {
             revision: 1,
             test: said.test,
             content: said.clone(),
-            click_subs: click.subs.clone(),
+            refunds: Vec::new(),
+            click_subs: credited.subs.clone(),
+            hold_until: None,
+            booked_period: None,
+            changed_by: ChangedBy::Sender,
             seen,
             no_commission: None,
+            recurrence: None,
         }
     }
 
@@ -341,7 +381,7 @@ impl<'a> Booking<'a> {
             return rejected(prepared, Some(id), Rejection::new(Code::Unavailable));
         };
         let answer = match judge(&booked.conversion, &booked.goal, said, named_by) {
-            Change::Refused(code) => rejected(prepared, Some(id), Rejection::new(code)),
+            Change::Refused(rejection) => rejected(prepared, Some(id), rejection),
             Change::None { remember } => {
                 let news = remember.into_iter().filter(|hash| booked.conversion.seen.insert(*hash)).count();
                 if news > 0 {
@@ -349,18 +389,25 @@ impl<'a> Booking<'a> {
                 }
                 outcome(prepared, Verdict::Duplicate, id)
             }
-            Change::Revision { content, status } => {
+            Change::Revision { .. } if self.is_overtaken(prepared, said, &booked.conversion) => {
+                rejected(prepared, Some(id), Rejection::new(Code::ConflictingRevision).because(OVERTAKEN))
+            }
+            Change::Revision { content, status, refund, remember } => {
                 let mut revised = booked.conversion.clone();
-                revised.seen.insert(said.sent_hash());
-                revised.seen.insert(content.sent_hash());
+                for hash in remember {
+                    revised.seen.insert(hash);
+                }
+                revised.refunds.extend(refund);
                 revised.occurred_at = content.occurred_at.unwrap_or(revised.occurred_at);
                 revised.content = *content;
                 revised.status = status;
                 revised.receipt_id = prepared.item.receipt_id;
+                revised.changed_by = ChangedBy::Sender;
                 revised.updated_at = self.now;
                 revised.revision = revised.revision.saturating_add(1);
                 match self.revised(booked.clone(), revised) {
                     Ok(after) => {
+                        self.bind(&after.conversion, Some(&booked.conversion), prepared.item.receipt_id, true);
                         booked = after;
                         self.touched(id);
                         outcome(prepared, Verdict::Updated, id)
@@ -373,17 +420,32 @@ impl<'a> Booking<'a> {
         answer
     }
 
+    /// Whether this is replayed and would undo what a postback that arrived after it has said of the conversion. A sender
+    /// that says which of the two is newer is believed, and a refund of its own takes off whatever it comes to.
+    fn is_overtaken(&self, prepared: &Prepared, said: &Postback, now: &Conversion) -> bool {
+        let newer = match (said.version.zip(now.content.version), said.updated_at.zip(now.content.updated_at)) {
+            (Some((said, known)), _) => said > known,
+            (None, Some((said, known))) => said > known,
+            (None, None) => false,
+        };
+        let receipt = prepared.item.receipt_id;
+        self.replayed.contains(&receipt) && receipt < now.receipt_id && !newer && !matches!(asked(said), Ok(Some(_)))
+    }
+
     /// The books after `before` became `conversion`.
     fn revised(&mut self, before: Booked, mut conversion: Conversion) -> Result<Booked, Rejection> {
         let Booked { conversion: was, commission, goal } = before;
-        let ends = matches!(conversion.status, ConversionStatus::Rejected | ConversionStatus::Reversed);
-        let recomputed =
-            if !ends && earning::depends_on(&was, &conversion) { Some(self.earned(&conversion, &goal)?) } else { None };
+        self.date(&mut conversion, Some(&was), &goal);
+        let (ends, begins_anew) = (is_over(conversion.status), is_over(was.status) && !is_over(conversion.status));
+        let recompute = !ends && (begins_anew || earning::depends_on(&was, &conversion));
+        let recomputed = recompute.then(|| self.earned(&conversion, &goal, commission.as_ref())).transpose()?;
+        self.count(&mut conversion);
         if let (None, Some(result)) = (&commission, &recomputed) {
             conversion.no_commission = result.as_ref().err().copied();
         }
         self.tell(EventType::ConversionUpdated, &conversion, event::conversion_data(&conversion, &goal));
         let commission = match (commission, recomputed) {
+            (Some(commission), Some(result)) if begins_anew => Some(revived(commission, result)),
             (Some(commission), Some(result)) => Some(self.correct(commission, result, &conversion, &goal)),
             (None, Some(Ok(new))) => {
                 if !self.writes.created.contains(&conversion.id) {
@@ -407,10 +469,15 @@ impl<'a> Booking<'a> {
 }
 
 fn outcome(prepared: &Prepared, verdict: Verdict, id: ConversionId) -> Outcome {
-    Outcome { receipt_id: prepared.item.receipt_id, verdict, conversion_id: Some(id), rejection: None }
+    let receipt_id = prepared.item.receipt_id;
+    Outcome { receipt_id, verdict, conversion_id: Some(id), rejection: None, disagreement: None }
 }
 
 fn rejected(prepared: &Prepared, conversion_id: Option<ConversionId>, rejection: Rejection) -> Outcome {
     let verdict = Verdict::Rejected(rejection.code);
-    Outcome { receipt_id: prepared.item.receipt_id, verdict, conversion_id, rejection: Some(rejection) }
+    let receipt_id = prepared.item.receipt_id;
+    Outcome { receipt_id, verdict, conversion_id, rejection: Some(rejection), disagreement: None }
 }
+
+#[cfg(test)]
+mod tests;

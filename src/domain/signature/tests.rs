@@ -231,6 +231,54 @@ proptest! {
         prop_assert_eq!(body_result(&header, &changed), Err(SignatureError::Invalid));
     }
 
+    /// One bit, anywhere in what is signed or in the signature itself.
+    #[test]
+    fn a_flipped_bit_is_found_anywhere(
+        content in "[ -~]{1,40}", at in any::<proptest::sample::Index>(), bit in 0..7_u32, scheme in 0..3_usize,
+    ) {
+        let flip = |text: &str| {
+            let mut bytes = text.as_bytes().to_vec();
+            let index = at.index(bytes.len());
+            bytes[index] ^= 1 << bit;
+            // A hexadecimal digit is the same in either case.
+            let same = bytes[index].is_ascii_hexdigit() && bytes[index].eq_ignore_ascii_case(&text.as_bytes()[index]);
+            (bytes, same)
+        };
+        let posted = |headers: &[(&str, &[u8])], body: &[u8], scheme| {
+            check(scheme, &RawRequest { method: "POST", raw_query: b"", headers: Headers(headers), body })
+        };
+        let (header, time) = (sign_body(&secret(), NOW, content.as_bytes()), NOW.to_string());
+        let standard = sign_webhook(&[&secret()], "msg_1", NOW, content.as_bytes());
+        let (changed, _) = flip(&content);
+        match scheme {
+            0 => {
+                let (flipped, same) = flip(&header);
+                let result = posted(&[("x-signature", &flipped)], content.as_bytes(), InboundScheme::Body);
+                prop_assert_eq!(result.is_ok(), same, "{}", header);
+                prop_assert!(posted(&[("x-signature", header.as_bytes())], &changed, InboundScheme::Body).is_err());
+            }
+            1 => {
+                let parts = [("webhook-id", "msg_1"), ("webhook-timestamp", &time), ("webhook-signature", &standard)];
+                let whole: Vec<(&str, &[u8])> = parts.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+                prop_assert_eq!(posted(&whole, content.as_bytes(), InboundScheme::Standard), Ok(()));
+                prop_assert!(posted(&whole, &changed, InboundScheme::Standard).is_err());
+                for part in 0..parts.len() {
+                    let (flipped, _) = flip(parts[part].1);
+                    let mut headers = whole.clone();
+                    headers[part].1 = &flipped;
+                    prop_assert!(posted(&headers, content.as_bytes(), InboundScheme::Standard).is_err(), "{}", part);
+                }
+            }
+            _ => {
+                let signed = sign_query(&secret(), NOW, "click_id=c1&amount=5");
+                let (flipped, same) = flip(&signed);
+                let in_signature = at.index(signed.len()) >= signed.len() - 64;
+                let request = RawRequest { method: "GET", raw_query: &flipped, headers: Headers(&[]), body: b"" };
+                prop_assert_eq!(check(InboundScheme::Query, &request).is_ok(), same && in_signature);
+            }
+        }
+    }
+
     #[test]
     fn verification_never_panics(query in proptest::collection::vec(any::<u8>(), 0..96), header in proptest::collection::vec(any::<u8>(), 0..96)) {
         let headers = [("x-signature", header.as_slice()), ("webhook-id", &header), ("webhook-timestamp", &header), ("webhook-signature", &header)];

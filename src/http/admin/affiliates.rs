@@ -14,6 +14,7 @@ use super::super::problem::{Problem, Problems};
 use super::{Name, created};
 use crate::domain::catalog::{Affiliate, Status};
 use crate::domain::ids::AffiliateId;
+use crate::domain::money::Currency;
 use crate::domain::time::Timestamp;
 use crate::store::Store;
 use crate::store::configuration::Entry;
@@ -23,6 +24,8 @@ use crate::store::configuration::Entry;
 #[serde(deny_unknown_fields)]
 pub struct NewAffiliate {
     name: Name,
+    /// The currency that it is paid in; without one it is paid in the currency in which it earns.
+    settlement_currency: Option<Currency>,
 }
 
 /// What is to change of an affiliate.
@@ -30,6 +33,8 @@ pub struct NewAffiliate {
 #[serde(deny_unknown_fields)]
 pub struct AffiliateChange {
     name: Option<Name>,
+    /// Holds for conversions that are new from now on.
+    settlement_currency: Option<Currency>,
     /// An inactive affiliate earns nothing from new conversions.
     status: Option<Status>,
 }
@@ -40,13 +45,20 @@ pub struct AffiliateChange {
 pub struct AffiliateBody {
     id: AffiliateId,
     name: String,
+    settlement_currency: Option<Currency>,
     status: Status,
     created_at: Timestamp,
 }
 
 impl From<Affiliate> for AffiliateBody {
     fn from(row: Affiliate) -> Self {
-        Self { id: row.id, name: row.name, status: row.status, created_at: row.created_at }
+        Self {
+            id: row.id,
+            name: row.name,
+            settlement_currency: row.settlement_currency,
+            status: row.status,
+            created_at: row.created_at,
+        }
     }
 }
 
@@ -64,8 +76,13 @@ pub async fn create_affiliate(
     context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let now = context.parts().clock.now();
-    let affiliate =
-        Affiliate { id: AffiliateId::new(now), name: body.0.name.0, status: Status::Active, created_at: now };
+    let affiliate = Affiliate {
+        id: AffiliateId::new(now),
+        name: body.0.name.0,
+        settlement_currency: body.0.settlement_currency,
+        status: Status::Active,
+        created_at: now,
+    };
     context.put(vec![Entry::Affiliate(affiliate.clone())]).await?;
     Ok(created(AffiliateBody::from(affiliate)))
 }
@@ -88,7 +105,7 @@ pub async fn list_affiliates(
     list::<AffiliateBody, _, _>(&context, query, ask, |row| row.id.uuid()).await
 }
 
-/// Changes an affiliate's name, or switches it off and on.
+/// Changes an affiliate's name or the currency that it is paid in, or switches it off and on.
 #[utoipa::path(
     tag = "admin",
     params(("id" = AffiliateId, Path)),
@@ -105,6 +122,7 @@ pub async fn change_affiliate(
 ) -> Result<HttpResponse, Problem> {
     let mut row = context.catalog().affiliate(id.0).cloned().ok_or_else(Problem::not_found)?;
     row.name = body.0.name.map_or(row.name, |name| name.0);
+    row.settlement_currency = body.0.settlement_currency.or(row.settlement_currency);
     row.status = body.0.status.unwrap_or(row.status);
     context.put(vec![Entry::Affiliate(row.clone())]).await?;
     Ok(HttpResponse::Ok().json(AffiliateBody::from(row)))

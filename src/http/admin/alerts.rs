@@ -1,36 +1,73 @@
-//! Alerts that are open now.
+//! Alerts that are open, and those that were.
 
-use actix_web::{HttpResponse, get, web};
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::context::Context;
 use super::super::extract::AdminKey;
+use super::super::page::{ListQuery, Listed, PageParams, list};
 use super::super::problem::{Problem, Problems};
+use crate::alerts::tell;
+use crate::domain::ids::AlertId;
+use crate::domain::time::Timestamp;
+use crate::store::Store;
+use crate::store::alerts::AlertView;
 
-/// What is open.
+/// One opening of an alert.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct OpenAlerts {
-    items: Vec<OpenAlert>,
-}
-
-/// An alert that is open.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct OpenAlert {
+#[schema(as = Alert)]
+pub struct AlertBody {
+    id: AlertId,
     /// Its stable name.
     #[schema(example = "queue_depth")]
     name: String,
+    /// `open` or `closed`.
+    #[schema(value_type = String, example = "open")]
+    state: &'static str,
+    /// What it is about, such as a source; empty where there is only one.
+    subject: String,
+    /// The value when it was last seen to hold; what it counts is in the operations guide.
+    value: i64,
+    opened_at: Timestamp,
+    /// When it closed; null while it is open.
+    closed_at: Option<Timestamp>,
+    /// What a person should do.
+    #[schema(value_type = String)]
+    advice: &'static str,
 }
 
-/// The alerts that are open now.
+impl From<AlertView> for AlertBody {
+    fn from(view: AlertView) -> Self {
+        Self {
+            id: view.id,
+            state: if view.closed_at.is_some() { "closed" } else { "open" },
+            advice: tell::advice(&view.name),
+            name: view.name,
+            subject: view.subject,
+            value: view.value,
+            opened_at: view.opened_at,
+            closed_at: view.closed_at,
+        }
+    }
+}
+
+/// Alerts, those that are open and those that were, newest first.
 #[utoipa::path(
     tag = "admin",
-    responses((status = 200, body = OpenAlerts), Problems),
+    params(PageParams, ("state" = Option<String>, Query, description = "open or closed.")),
+    responses((status = 200, body = Listed<AlertBody>), Problems),
     security(("bearer" = []), ("api_key" = []))
 )]
 #[get("/v1/admin/alerts")]
-pub async fn list_alerts(_admin: AdminKey, context: web::Data<Context>) -> Result<HttpResponse, Problem> {
-    let names = context.ask(|store| async move { store.open_alerts().await }).await?;
-    let items = names.into_iter().map(|name| OpenAlert { name }).collect();
-    Ok(HttpResponse::Ok().json(OpenAlerts { items }))
+pub async fn list_alerts(
+    _admin: AdminKey,
+    request: HttpRequest,
+    context: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
+    let query = ListQuery::read(request.query_string(), &["state"])?;
+    let ask = |store: Arc<dyn Store>, filter, page| async move { store.alerts(&filter, page).await };
+    list::<AlertBody, _, _>(&context, query, ask, |view| view.id.uuid()).await
 }

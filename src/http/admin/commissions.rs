@@ -8,7 +8,7 @@ use super::super::context::Context;
 use super::super::extract::{AdminKey, PathId};
 use super::super::page::{ListQuery, Listed, PageParams, list};
 use super::super::problem::{Problem, Problems};
-use super::super::views::Commission;
+use super::super::views::{Commission, Explained};
 use crate::domain::ids::{AffiliateId, CommissionId, ConversionId, OperatorId, ProgramId};
 use crate::store::Store;
 
@@ -48,4 +48,21 @@ pub async fn get_commission(
 ) -> Result<HttpResponse, Problem> {
     let found = context.ask(move |store| async move { store.commission(id.0).await }).await?;
     Ok(HttpResponse::Ok().json(Commission::from(found.ok_or_else(Problem::not_found)?)))
+}
+
+/// How the amount of one commission came about, step by step.
+#[utoipa::path(
+    tag = "admin",
+    params(("id" = CommissionId, Path)),
+    responses((status = 200, body = Explained), Problems),
+    security(("bearer" = []), ("api_key" = []))
+)]
+#[get("/v1/admin/commissions/{id}/explain")]
+pub async fn explain_commission(
+    _admin: AdminKey,
+    id: PathId<CommissionId>,
+    context: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
+    let found = context.ask(move |store| async move { store.commission(id.0).await }).await?;
+    Ok(HttpResponse::Ok().json(Explained::from(found.ok_or_else(Problem::not_found)?)))
 }

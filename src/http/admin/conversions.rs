@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use serde::Deserialize;
+use utoipa::ToSchema;
 
+use super::super::body::Json;
 use super::super::context::Context;
 use super::super::extract::{AdminKey, PathId};
 use super::super::page::{ListQuery, Listed, PageParams, list};
 use super::super::problem::{Problem, Problems};
 use super::super::views::Conversion;
+use super::ChangeReason;
+use crate::domain::booking::OwnChange;
 use crate::domain::ids::{AffiliateId, ConversionId, OperatorId, ProgramId, SourceId};
+use crate::domain::postback::ConversionStatus;
 use crate::store::Store;
 
 /// All conversions, newest first.
@@ -33,7 +39,7 @@ pub async fn list_conversions(
     list::<Conversion, _, _>(&context, query, ask, |row| row.id.uuid()).await
 }
 
-/// One conversion.
+/// One conversion, with the states that revisions replaced.
 #[utoipa::path(
     tag = "admin",
     params(("id" = ConversionId, Path)),
@@ -46,6 +52,41 @@ pub async fn get_conversion(
     id: PathId<ConversionId>,
     context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
+    let found = context.ask(move |store| async move { store.conversion(id.0).await }).await?;
+    Ok(HttpResponse::Ok().json(Conversion::from(found.ok_or_else(Problem::not_found)?)))
+}
+
+/// Where a conversion is to go.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatusChange {
+    status: ConversionStatus,
+    /// Why; kept with the revision, with the key that asked.
+    reason: ChangeReason,
+}
+
+/// Sends a conversion to another status; the commission and the books follow. Only an admin may approve what was rejected,
+/// or what was reversed (a won chargeback). Where it stands there already nothing changes.
+#[utoipa::path(
+    tag = "admin",
+    params(("id" = ConversionId, Path)),
+    request_body = StatusChange,
+    responses((status = 200, body = Conversion), Problems),
+    security(("bearer" = []), ("api_key" = []))
+)]
+#[post("/v1/admin/conversions/{id}/status")]
+pub async fn change_conversion_status(
+    admin: AdminKey,
+    id: PathId<ConversionId>,
+    body: Json<StatusChange>,
+    context: web::Data<Context>,
+) -> Result<HttpResponse, Problem> {
+    let change = OwnChange::Status { to: body.0.status, key_id: admin.key_id, reason: body.0.reason.0 };
+    let booker = context.parts().booker.clone();
+    let changed = context.apart(async move { booker.change_conversion(id.0, &change).await }).await??;
+    if let Some(rejection) = changed.refused {
+        return Err(rejection.into());
+    }
     let found = context.ask(move |store| async move { store.conversion(id.0).await }).await?;
     Ok(HttpResponse::Ok().json(Conversion::from(found.ok_or_else(Problem::not_found)?)))
 }

@@ -11,7 +11,7 @@ use super::super::context::Context;
 use super::super::extract::AdminKey;
 use super::super::page::{ListQuery, Listed, PageParams, list};
 use super::super::problem::{Problem, Problems};
-use super::{created, program};
+use super::{commission_hold_days, created, program};
 use crate::domain::catalog::{Goal, GoalPolicy};
 use crate::domain::ids::{GoalId, OperatorId, ProgramId};
 use crate::domain::postback::{ConversionStatus, Identifier};
@@ -21,6 +21,9 @@ use crate::store::configuration::Entry;
 
 /// The longest time that can be asked for between click and conversion: a year.
 const MAX_CLICK_SECONDS: i64 = 365 * 86_400;
+
+/// The longest hold, in days.
+const MAX_HOLD_DAYS: i32 = 365;
 
 /// A goal to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -40,6 +43,12 @@ pub struct NewGoal {
     #[serde(default)]
     #[schema(default = 0, minimum = 0, maximum = 31536000)]
     min_click_seconds: i64,
+    /// After how many days on hold a conversion is approved by itself; never, if it is left out.
+    #[schema(minimum = 0, maximum = 365)]
+    hold_days: Option<i32>,
+    /// For how many days a commission is held after it was booked; the program's number, if it is left out.
+    #[schema(minimum = 0, maximum = 3650)]
+    commission_hold_days: Option<i32>,
 }
 
 const fn default_status() -> ConversionStatus {
@@ -56,6 +65,9 @@ pub struct GoalBody {
     policy: GoalPolicy,
     default_status: ConversionStatus,
     min_click_seconds: i64,
+    hold_days: Option<i32>,
+    /// Where it differs from the program's.
+    commission_hold_days: Option<i32>,
     created_at: Timestamp,
 }
 
@@ -68,6 +80,8 @@ impl From<Goal> for GoalBody {
             policy: row.policy,
             default_status: row.default_status,
             min_click_seconds: row.min_click_seconds,
+            hold_days: row.hold_days,
+            commission_hold_days: row.commission_hold_days,
             created_at: row.created_at,
         }
     }
@@ -90,6 +104,9 @@ pub async fn create_goal(
     if !(0..=MAX_CLICK_SECONDS).contains(&new.min_click_seconds) {
         return Err(Problem::of_field("min_click_seconds", "It lies between 0 and 31536000 seconds."));
     }
+    if new.hold_days.is_some_and(|days| !(0..=MAX_HOLD_DAYS).contains(&days)) {
+        return Err(Problem::of_field("hold_days", "A hold lasts 0 to 365 days."));
+    }
     if !matches!(new.default_status, ConversionStatus::Pending | ConversionStatus::Approved | ConversionStatus::Hold) {
         return Err(Problem::of_field("default_status", "A conversion begins as pending, approved or hold."));
     }
@@ -100,6 +117,8 @@ pub async fn create_goal(
         policy: new.policy,
         default_status: new.default_status,
         min_click_seconds: new.min_click_seconds,
+        hold_days: new.hold_days,
+        commission_hold_days: new.commission_hold_days.map(commission_hold_days).transpose()?,
         created_at: now,
     };
     context.put(vec![Entry::Goal(goal.clone())]).await?;

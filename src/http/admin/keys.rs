@@ -13,7 +13,7 @@ use super::super::context::Context;
 use super::super::extract::{AdminKey, PathId};
 use super::super::page::{ListQuery, Listed, PageParams, list};
 use super::super::problem::{Problem, Problems};
-use super::{Name, created, source};
+use super::{Name, affiliate, created, source};
 use crate::domain::catalog::{Catalog, Key, Role};
 use crate::domain::ids::{AffiliateId, KeyId, OperatorId, SourceId};
 use crate::domain::secret::ApiKey;
@@ -55,6 +55,9 @@ pub struct NewKey {
     /// Requests a minute on each instance; the setting `intake.key_rate_per_minute`, if it is left out.
     #[schema(minimum = 1, maximum = 100000000)]
     rate_per_minute: Option<u32>,
+    /// Whether all that it sends is a test; for an operator's key.
+    #[serde(default)]
+    test: bool,
     /// From when on it is refused.
     expires_at: Option<Timestamp>,
 }
@@ -75,6 +78,8 @@ pub struct KeyBody {
     #[schema(value_type = Vec<String>)]
     ip_allowlist: Vec<IpNet>,
     rate_per_minute: i32,
+    /// Whether all that it sends is a test.
+    test: bool,
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
     created_at: Timestamp,
@@ -106,6 +111,7 @@ impl From<Key> for KeyBody {
             affiliate_id,
             ip_allowlist: row.ip_allowlist,
             rate_per_minute: row.rate_per_minute,
+            test: row.test,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
             created_at: row.created_at,
@@ -120,12 +126,7 @@ fn role(catalog: &Catalog, new: &NewKey) -> Result<Role, Problem> {
             let source = source(catalog, id)?;
             Ok(Role::Operator { operator_id: source.operator_id, source_id: source.id })
         }
-        (RoleName::Affiliate, None, Some(id)) => {
-            let affiliate = catalog.affiliate(id);
-            let affiliate =
-                affiliate.ok_or_else(|| Problem::of_field("affiliate_id", "There is no such affiliate."))?;
-            Ok(Role::Affiliate { affiliate_id: affiliate.id })
-        }
+        (RoleName::Affiliate, None, Some(id)) => Ok(Role::Affiliate { affiliate_id: affiliate(catalog, id)?.id }),
         (RoleName::Operator, None, None) => Err(Problem::of_field("source_id", "An operator's key names its source.")),
         (RoleName::Affiliate, None, None) => {
             Err(Problem::of_field("affiliate_id", "An affiliate's key names its affiliate."))
@@ -150,6 +151,9 @@ pub async fn create_key(
     let (new, now) = (body.0, context.parts().clock.now());
     let rate = new.rate_per_minute.unwrap_or(context.parts().settings.intake.key_rate_per_minute);
     let rate = i32::try_from(rate).ok().filter(|_| (1..=MAX_RATE_PER_MINUTE).contains(&rate));
+    if new.test && !matches!(new.role, RoleName::Operator) {
+        return Err(Problem::of_field("test", "Only an operator's key sends anything; leave this out."));
+    }
     if new.ip_allowlist.len() > MAX_ALLOWLIST {
         return Err(Problem::of_field("ip_allowlist", "An allowlist has at most 256 ranges."));
     }
@@ -163,6 +167,7 @@ pub async fn create_key(
         ip_allowlist: new.ip_allowlist,
         rate_per_minute: rate
             .ok_or_else(|| Problem::of_field("rate_per_minute", "A rate is 1 to 100000000 requests a minute."))?,
+        test: new.test,
         expires_at: new.expires_at,
         revoked_at: None,
         created_at: now,

@@ -11,7 +11,7 @@ use super::super::context::Context;
 use super::super::extract::AdminKey;
 use super::super::page::{ListQuery, Listed, PageParams, list};
 use super::super::problem::{Problem, Problems};
-use super::{created, program};
+use super::{affiliate, created, program};
 use crate::domain::catalog::{Link, Status};
 use crate::domain::click::LinkCode;
 use crate::domain::ids::{AffiliateId, LinkId, OperatorId, ProgramId};
@@ -78,12 +78,11 @@ pub async fn create_link(
     context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let (catalog, now) = (context.catalog(), context.parts().clock.now());
-    let affiliate = catalog.affiliate(body.0.affiliate_id);
     let link = Link {
         id: LinkId::new(now),
         code: LinkCode::generate(),
         program_id: program(&catalog, body.0.program_id)?.id,
-        affiliate_id: affiliate.ok_or_else(|| Problem::of_field("affiliate_id", "There is no such affiliate."))?.id,
+        affiliate_id: affiliate(&catalog, body.0.affiliate_id)?.id,
         status: Status::Active,
         created_at: now,
     };

@@ -82,6 +82,7 @@ pub async fn create_operator(
         name: "canonical".to_owned(),
         signature_scheme: InboundScheme::None,
         payout_override: false,
+        negative_is_refund: false,
         test: false,
         status: Status::Active,
         created_at: now,

@@ -13,8 +13,9 @@ use super::super::context::Context;
 use super::super::extract::{AdminKey, PathId};
 use super::super::page::{ListQuery, Listed, PageParams, list};
 use super::super::problem::{Problem, Problems};
-use super::{Name, created, operator, plan};
+use super::{Name, commission_hold_days, created, operator, plan};
 use crate::domain::catalog::{Program, Status};
+use crate::domain::customer::AttributionRule;
 use crate::domain::ids::{OperatorId, PlanId, ProgramId};
 use crate::domain::money::Currency;
 use crate::domain::time::Timestamp;
@@ -67,8 +68,15 @@ pub struct NewProgram {
     #[serde(default = "default_window_days")]
     #[schema(default = 30, minimum = 1, maximum = 3650)]
     attribution_window_days: i32,
+    /// Whether a customer's binding or the click counts first.
+    #[serde(default)]
+    attribution: AttributionRule,
     /// The plan for affiliates without an agreement.
     default_plan_id: Option<PlanId>,
+    /// For how many days a commission is held after it was booked, before it may be paid.
+    #[serde(default)]
+    #[schema(default = 0, minimum = 0, maximum = 3650)]
+    commission_hold_days: i32,
 }
 
 const fn default_window_days() -> i32 {
@@ -83,7 +91,12 @@ pub struct ProgramChange {
     destination_url: Option<Destination>,
     #[schema(minimum = 1, maximum = 3650)]
     attribution_window_days: Option<i32>,
+    /// Whether a customer's binding or the click counts first.
+    attribution: Option<AttributionRule>,
     default_plan_id: Option<PlanId>,
+    /// Holds for what is booked from now on.
+    #[schema(minimum = 0, maximum = 3650)]
+    commission_hold_days: Option<i32>,
     /// An inactive program takes no new conversions and redirects nobody.
     status: Option<Status>,
 }
@@ -98,7 +111,9 @@ pub struct ProgramBody {
     currency: Currency,
     destination_url: String,
     attribution_window_days: i32,
+    attribution: AttributionRule,
     default_plan_id: Option<PlanId>,
+    commission_hold_days: i32,
     status: Status,
     created_at: Timestamp,
 }
@@ -112,7 +127,9 @@ impl From<Program> for ProgramBody {
             currency: row.currency,
             destination_url: row.destination_url,
             attribution_window_days: row.attribution_window_days,
+            attribution: row.attribution,
             default_plan_id: row.default_plan_id,
+            commission_hold_days: row.commission_hold_days,
             status: row.status,
             created_at: row.created_at,
         }
@@ -149,7 +166,9 @@ pub async fn create_program(
         currency: new.currency,
         destination_url: new.destination_url.0,
         attribution_window_days: window_days(new.attribution_window_days)?,
+        attribution: new.attribution,
         default_plan_id: new.default_plan_id,
+        commission_hold_days: commission_hold_days(new.commission_hold_days)?,
         status: Status::Active,
         created_at: now,
     };
@@ -198,6 +217,8 @@ pub async fn change_program(
     row.name = change.name.map_or(row.name, |name| name.0);
     row.destination_url = change.destination_url.map_or(row.destination_url, |url| url.0);
     row.attribution_window_days = window_days(change.attribution_window_days.unwrap_or(row.attribution_window_days))?;
+    row.attribution = change.attribution.unwrap_or(row.attribution);
+    row.commission_hold_days = commission_hold_days(change.commission_hold_days.unwrap_or(row.commission_hold_days))?;
     row.status = change.status.unwrap_or(row.status);
     context.put(vec![Entry::Program(row.clone())]).await?;
     Ok(HttpResponse::Ok().json(ProgramBody::from(row)))

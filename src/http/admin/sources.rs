@@ -31,6 +31,9 @@ pub struct NewSource {
     /// Whether the sender may set the payout by itself.
     #[serde(default)]
     payout_override: bool,
+    /// Whether a negative amount means a refund of so much; else it is refused.
+    #[serde(default)]
+    negative_is_refund: bool,
     /// Whether all that comes through it is a test.
     #[serde(default)]
     test: bool,
@@ -43,6 +46,7 @@ pub struct SourceChange {
     name: Option<Name>,
     signature_scheme: Option<InboundScheme>,
     payout_override: Option<bool>,
+    negative_is_refund: Option<bool>,
     test: Option<bool>,
     /// An inactive source may not send.
     status: Option<Status>,
@@ -57,6 +61,7 @@ pub struct SourceBody {
     name: String,
     signature_scheme: InboundScheme,
     payout_override: bool,
+    negative_is_refund: bool,
     test: bool,
     status: Status,
     created_at: Timestamp,
@@ -81,6 +86,7 @@ impl From<Source> for SourceBody {
             name: row.name,
             signature_scheme: row.signature_scheme,
             payout_override: row.payout_override,
+            negative_is_refund: row.negative_is_refund,
             test: row.test,
             status: row.status,
             created_at: row.created_at,
@@ -108,6 +114,7 @@ pub async fn create_source(
         name: body.0.name.0,
         signature_scheme: body.0.signature_scheme,
         payout_override: body.0.payout_override,
+        negative_is_refund: body.0.negative_is_refund,
         test: body.0.test,
         status: Status::Active,
         created_at: now,
@@ -153,6 +160,7 @@ pub async fn change_source(
     row.name = change.name.map_or(row.name, |name| name.0);
     row.signature_scheme = change.signature_scheme.unwrap_or(row.signature_scheme);
     row.payout_override = change.payout_override.unwrap_or(row.payout_override);
+    row.negative_is_refund = change.negative_is_refund.unwrap_or(row.negative_is_refund);
     row.test = change.test.unwrap_or(row.test);
     row.status = change.status.unwrap_or(row.status);
     context.put(vec![Entry::Source(row.clone())]).await?;

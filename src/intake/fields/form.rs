@@ -26,7 +26,7 @@ pub(super) fn read(raw: &[u8], warnings: &mut Vec<Warning>) -> Result<Vec<Field>
 }
 
 /// What stands before a `¤cy=`, and the value after it.
-fn split_currency_entity(segment: &[u8]) -> (&[u8], Option<&[u8]>) {
+pub(super) fn split_currency_entity(segment: &[u8]) -> (&[u8], Option<&[u8]>) {
     let found = CURRENCY_ENTITIES.iter().find_map(|entity| {
         let at = segment.windows(entity.len()).position(|part| part.eq_ignore_ascii_case(entity))?;
         let (before, rest) = segment.split_at_checked(at)?;

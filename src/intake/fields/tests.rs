@@ -234,6 +234,50 @@ proptest! {
         prop_assert_eq!(fields.value("name"), Some(value.as_str()));
     }
 
+    /// Two senders' ids stay two: what is taken has exactly the bytes that were sent, in every form.
+    #[test]
+    fn an_id_keeps_its_bytes(bytes in proptest::collection::vec(any::<u8>(), 1..12)) {
+        let encoded: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+        let query = format!("click_id={encoded}");
+        for fields in [get(query.as_bytes()), post("application/x-www-form-urlencoded", "", query.as_bytes())] {
+            match fields {
+                Ok(fields) => prop_assert_eq!(fields.value("click_id").unwrap().as_bytes(), bytes.as_slice()),
+                Err(rejection) => prop_assert!(
+                    std::str::from_utf8(&bytes).is_err()
+                        || String::from_utf8_lossy(&bytes).chars().any(char::is_control)
+                        || rejection.code == Code::UnexpandedMacro
+                ),
+            }
+        }
+    }
+
+    /// What is taken means the same when it is written anew, as a query, as a form and as JSON.
+    #[test]
+    fn what_is_taken_means_the_same_when_written_anew(
+        raw in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..60),
+            r#"[a-c]=[%+0-9a-fA-F]{0,9}(&[a-z.]{1,5}=?[^&\x00-\x1f]{0,9}){0,4}"#.prop_map(String::into_bytes),
+        ]
+    ) {
+        if let Ok(fields) = get(&raw) {
+            let pairs: Vec<String> = fields
+                .list
+                .iter()
+                .map(|field| format!("{}={}", percent_encode(&field.name), percent_encode(&field.value)))
+                .collect();
+            let query = pairs.join("&");
+            let object: serde_json::Map<String, serde_json::Value> =
+                fields.list.iter().map(|field| (field.name.clone(), field.value.clone().into())).collect();
+            prop_assert_eq!(&get(query.as_bytes()).unwrap().list, &fields.list);
+            let form = post("application/x-www-form-urlencoded", "", query.as_bytes()).unwrap();
+            prop_assert_eq!(&form.list, &fields.list);
+            let mut sorted = fields.list.clone();
+            sorted.sort_by(|a, b| a.name.cmp(&b.name));
+            let as_json = json(&serde_json::Value::Object(object).to_string()).unwrap();
+            prop_assert_eq!(as_json.list, sorted);
+        }
+    }
+
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let form = post("application/x-www-form-urlencoded", "", &bytes);

@@ -21,7 +21,7 @@ fn parse_with(pairs: &[(&str, &str)], permissions: Permissions) -> Result<Parsed
 fn refusal(name: &str, value: &str) -> Code {
     let pairs = [("click_id", "c1"), (name, value)];
     let pairs = if name == "click_id" { &pairs[1..] } else { &pairs };
-    let rejection = parse_with(pairs, Permissions { override_payout: true }).unwrap_err();
+    let rejection = parse_with(pairs, Permissions { override_payout: true, ..Permissions::default() }).unwrap_err();
     assert_eq!(rejection.field.as_deref(), Some(name), "{value}");
     let shown = serde_json::to_string(&rejection).unwrap();
     assert!(value.len() < 5 || !shown.contains(value), "no echo: {shown}");
@@ -29,7 +29,11 @@ fn refusal(name: &str, value: &str) -> Code {
 }
 
 fn accepted(name: &str, value: &str) -> Postback {
-    let parsed = parse_with(&[("event_id", "e1"), (name, value)], Permissions { override_payout: true }).unwrap();
+    let parsed = parse_with(
+        &[("event_id", "e1"), (name, value)],
+        Permissions { override_payout: true, ..Permissions::default() },
+    )
+    .unwrap();
     assert_eq!(parsed.warnings, []);
     parsed.postback
 }
@@ -40,7 +44,9 @@ fn everything_canonical() {
         "status":"approved","customer_id":"p1","occurred_at":"2026-01-31T10:00:00+01:00","coupon":"X","reason":"ok",
         "test":true,"version":2,"updated_at":1769850000,"original_event_id":"e0","sub1":"a","sub":{"b":"c"}}"#;
     let fields = read_json_object(body).unwrap();
-    let parsed = parse(&fields, &Mapping::canonical(), Permissions { override_payout: true }, now()).unwrap();
+    let parsed =
+        parse(&fields, &Mapping::canonical(), Permissions { override_payout: true, ..Permissions::default() }, now())
+            .unwrap();
     assert_eq!(parsed.warnings, []);
     let expected = serde_json::json!({
         "click_id": "c1", "event_id": "e1", "goal": "sale", "amount": "12.5", "currency": "EUR", "payout": "3",
@@ -73,6 +79,12 @@ fn amounts() {
     assert_eq!(accepted("amount", "0").amount, Some(Amount::ZERO));
     let negative = parse_with(&[("click_id", "c1"), ("amount", "-5")], Permissions::default()).unwrap_err();
     assert!(negative.detail.unwrap().contains("reversed"), "says how to refund");
+    let may = Permissions { negative_amount: true, ..Permissions::default() };
+    let refund = parse_with(&[("click_id", "c1"), ("amount", "-5")], may).unwrap().postback;
+    assert_eq!(refund.amount, Some("-5".parse().unwrap()));
+    let payout = Permissions { override_payout: true, ..may };
+    let payout = parse_with(&[("click_id", "c1"), ("payout", "-5")], payout).unwrap_err();
+    assert_eq!(payout.code, Code::BadAmount, "a payout is never negative");
 }
 
 #[test]
@@ -80,7 +92,13 @@ fn payouts_need_the_permission() {
     let pairs = [("click_id", "c1"), ("payout", "5")];
     let rejection = parse_with(&pairs, Permissions::default()).unwrap_err();
     assert_eq!((rejection.code, rejection.field.as_deref()), (Code::OverrideNotPermitted, Some("payout")));
-    assert!(parse_with(&pairs, Permissions { override_payout: true }).unwrap().postback.payout.is_some());
+    assert!(
+        parse_with(&pairs, Permissions { override_payout: true, ..Permissions::default() })
+            .unwrap()
+            .postback
+            .payout
+            .is_some()
+    );
 }
 
 #[test]
@@ -202,7 +220,7 @@ proptest! {
     ) {
         let unique: BTreeMap<_, _> = pairs.into_iter().collect();
         let pairs: Vec<(&str, &str)> = unique.iter().map(|(role, value)| (role.as_str(), value.as_str())).collect();
-        if let Ok(parsed) = parse_with(&pairs, Permissions { override_payout: true }) {
+        if let Ok(parsed) = parse_with(&pairs, Permissions { override_payout: true, ..Permissions::default() }) {
             let json = serde_json::to_string(&parsed.postback).unwrap();
             prop_assert_eq!(serde_json::from_str::<Postback>(&json).unwrap(), parsed.postback);
         }

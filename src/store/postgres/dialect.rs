@@ -106,6 +106,7 @@ impl Engine {
     }
 
     pub(super) const NAME: &str = "postgres";
+    pub(super) const WRITERS: usize = usize::MAX;
 }
 
 /// Runs `statement` for all rows; answers how many rows it touched.

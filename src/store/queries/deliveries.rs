@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use sqlx::Row;
 
 use super::super::dialect::{self, DbConnection, DbRow, Engine};
+use super::attempts::{self, Unknown};
 use super::to_name;
-use crate::domain::delivery::{AttemptOutcome, DeliveryState, Hint};
+use crate::domain::delivery::{DeliveryState, Hint};
 use crate::domain::event::EventType;
 use crate::domain::ids::{DeliveryId, EndpointId, EventId, LeaseId};
 use crate::domain::retry::{History, Next, RetryPolicy};
@@ -79,7 +80,7 @@ impl Deliveries for Engine {
         let mut sorted: Vec<&Finished> = finished.iter().collect();
         sorted.sort_by_key(|finished| finished.claimed.delivery_id);
         let mut transaction = self.begin().await?;
-        write_attempt_ends(&mut transaction, &sorted).await?;
+        attempts::write_ends(&mut transaction, &sorted).await?;
         let mut changed = write_states(&mut transaction, &sorted, republish_after).await?;
         if changed.len() < sorted.len() {
             let successes: Vec<&Finished> = sorted.iter().copied().filter(|finished| finished.next.is_none()).collect();
@@ -121,12 +122,14 @@ impl Deliveries for Engine {
     async fn expire_leases(&self, now: Timestamp, policy: &RetryPolicy, limit: i64) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let select = format!(
-            "SELECT id, lease_id, failures, unknowns, first_attempt_at FROM deliveries WHERE state = 'pending' \
+            "SELECT id, epoch, attempt, lease_id, failures, unknowns, first_attempt_at FROM deliveries \
+             WHERE state = 'pending' \
              AND republish_at <= $1 AND lease_id IS NOT NULL AND lease_until <= $1 ORDER BY republish_at LIMIT $2 {}",
             dialect::SKIP_LOCKED
         );
         let found = sqlx::query(sqlx::AssertSqlSafe(select)).bind(now).bind(limit).fetch_all(&mut *transaction).await?;
         let mut expired = Vec::with_capacity(found.len());
+        attempts::write_unknown(&mut transaction, &running(&found)?).await?;
         for row in &found {
             let id: DeliveryId = row.try_get("id")?;
             let lease: LeaseId = row.try_get("lease_id")?;
@@ -157,6 +160,8 @@ impl Deliveries for Engine {
         let ended = sqlx::query(update).bind(now).execute(&mut *transaction).await?.rows_affected();
         let due = "UPDATE deliveries SET republish_at = next_attempt_at WHERE state = 'pending' AND lease_id IS NULL";
         sqlx::query(due).execute(&mut *transaction).await?;
+        let replays = "UPDATE replays SET lease_id = NULL, lease_until = NULL WHERE state = 'running'";
+        sqlx::query(replays).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(ended)
     }
@@ -180,26 +185,13 @@ impl Deliveries for Engine {
         republish_after: Duration,
     ) -> Result<Replay, StoreError> {
         let mut transaction = self.begin().await?;
-        let update = "UPDATE deliveries SET state = 'pending', epoch = epoch + 1, attempt = 0, failures = 0, \
-             unknowns = 0, first_due_at = $2, first_attempt_at = NULL, next_attempt_at = $2, republish_at = $3, \
-             republished = 0, lease_id = NULL, lease_until = NULL, settled_at = NULL, dead_reason = NULL \
-             WHERE id = $1 AND (lease_id IS NULL OR lease_until <= $2) RETURNING id, endpoint_id, epoch, attempt";
-        let row = sqlx::query(update)
-            .bind(delivery_id)
-            .bind(now)
-            .bind(now.plus(republish_after))
-            .fetch_optional(&mut *transaction)
-            .await?;
-        let answer = match row {
-            Some(row) => Replay::Begun(hint(&row)?),
-            None => {
-                let known = sqlx::query("SELECT id FROM deliveries WHERE id = $1").bind(delivery_id);
-                known.fetch_optional(&mut *transaction).await?.ok_or(StoreError::NotFound("delivery"))?;
-                Replay::Leased
-            }
-        };
+        let select = format!("SELECT id, epoch, state FROM deliveries WHERE id = $1 {}", dialect::FOR_UPDATE);
+        let select = sqlx::query(sqlx::AssertSqlSafe(select)).bind(delivery_id);
+        let row = select.fetch_optional(&mut *transaction).await?.ok_or(StoreError::NotFound("delivery"))?;
+        let standing = Standing::read(&row)?;
+        let begun = begin_epochs(&mut transaction, &[standing], now, republish_after, usize::MAX).await?;
         transaction.commit().await?;
-        Ok(answer)
+        Ok(begun.first().map_or(Replay::Leased, |hint| Replay::Begun(*hint)))
     }
 
     async fn backlog(&self, first_due_before: Timestamp) -> Result<Backlog, StoreError> {
@@ -227,6 +219,62 @@ const SETTLE: &str = "UPDATE deliveries AS t SET state = v.new_state, failures =
      republished = 0, settled_at = v.settled, dead_reason = v.reason, lease_id = NULL, lease_until = NULL \
      FROM {rows} WHERE t.id = v.delivery AND t.lease_id = v.lease AND t.state = v.standing RETURNING id";
 
+/// How a delivery stands that is to be replayed.
+pub struct Standing {
+    pub id: DeliveryId,
+    epoch: i32,
+    state: String,
+}
+
+impl Standing {
+    pub fn read(row: &DbRow) -> Result<Self, StoreError> {
+        Ok(Self { id: row.try_get("id")?, epoch: row.try_get("epoch")?, state: row.try_get("state")? })
+    }
+}
+
+/// Begins a new epoch of deliveries that still stand so and are under no lease: the one way in which anything is
+/// replayed. The first `room` are hinted at after the commit, the others are due at once for the relay to find.
+pub async fn begin_epochs(
+    connection: &mut DbConnection,
+    standing: &[Standing],
+    now: Timestamp,
+    republish_after: Duration,
+    room: usize,
+) -> Result<Vec<Hint>, StoreError> {
+    // An attempt whose lease is over has no end yet, and its epoch is about to be left.
+    let rows = Rows::of(standing).col("delivery", |row| row.id).col("moment", move |_| now);
+    let select = "SELECT d.id, d.epoch, d.attempt, d.lease_id FROM {rows} JOIN deliveries d ON d.id = v.delivery \
+         WHERE d.lease_id IS NOT NULL AND d.lease_until <= v.moment";
+    let over = dialect::fetch_rows(connection, select, rows).await?;
+    attempts::write_unknown(connection, &running(&over)?).await?;
+    let placed: Vec<(usize, &Standing)> = standing.iter().enumerate().collect();
+    let again = move |place: usize| if place < room { now.plus(republish_after) } else { now };
+    let rows = Rows::of(&placed)
+        .col("delivery", |(_, row)| row.id)
+        .col("for_epoch", |(_, row)| row.epoch)
+        .col("standing", |(_, row)| row.state.as_str())
+        .col("due", move |_| now)
+        .col("again", move |(place, _)| again(*place));
+    let update = "UPDATE deliveries AS t SET state = 'pending', epoch = t.epoch + 1, attempt = 0, failures = 0, \
+         unknowns = 0, first_due_at = v.due, first_attempt_at = NULL, next_attempt_at = v.due, republish_at = v.again, \
+         republished = 0, lease_id = NULL, lease_until = NULL, settled_at = NULL, dead_reason = NULL FROM {rows} \
+         WHERE t.id = v.delivery AND t.epoch = v.for_epoch AND t.state = v.standing \
+         AND (t.lease_id IS NULL OR t.lease_until <= v.due) RETURNING id, endpoint_id, epoch, attempt";
+    dialect::fetch_rows(connection, update, rows).await?.iter().map(hint).collect()
+}
+
+/// Which of these are under a lease, so that an attempt of theirs may run now.
+pub async fn leased_among(
+    connection: &mut DbConnection,
+    ids: &[DeliveryId],
+    now: Timestamp,
+) -> Result<HashSet<DeliveryId>, StoreError> {
+    let rows = Rows::of(ids).col("delivery", |id| *id).col("moment", move |_| now);
+    let select = "SELECT d.id FROM {rows} JOIN deliveries d ON d.id = v.delivery \
+         WHERE d.lease_id IS NOT NULL AND d.lease_until > v.moment";
+    deliveries(&dialect::fetch_rows(connection, select, rows).await?)
+}
+
 /// Hints in the order in which rows are locked.
 fn sorted(hints: &[Hint]) -> Vec<Hint> {
     let mut hints = hints.to_vec();
@@ -240,6 +288,19 @@ fn hint_rows(hints: &[Hint]) -> Rows<'_, Hint> {
         .col("for_epoch", |hint| hint.epoch)
         .col("for_attempt", |hint| hint.attempt)
         .col("standing", |_| PENDING)
+}
+
+/// The attempts that run under the leases of these rows.
+fn running(rows: &[DbRow]) -> Result<Vec<Unknown>, StoreError> {
+    let running = |row: &DbRow| {
+        Ok(Unknown {
+            delivery_id: row.try_get("id")?,
+            epoch: row.try_get("epoch")?,
+            number: row.try_get("attempt")?,
+            lease_id: row.try_get("lease_id")?,
+        })
+    };
+    rows.iter().map(running).collect()
 }
 
 fn hint(row: &DbRow) -> Result<Hint, StoreError> {
@@ -279,7 +340,8 @@ async fn claim_rows(
         .col("due_by", move |_| due_by)
         .col("lease_end", move |_| lease_until);
     let update = "UPDATE deliveries AS t SET attempt = t.attempt + 1, lease_id = v.lease, lease_until = v.lease_end, \
-         republish_at = v.lease_end, first_attempt_at = COALESCE(t.first_attempt_at, v.claimed_at) FROM {rows} \
+         republish_at = CASE WHEN t.republish_at > v.lease_end THEN v.lease_end ELSE t.republish_at END, \
+         first_attempt_at = COALESCE(t.first_attempt_at, v.claimed_at) FROM {rows} \
          WHERE t.id = v.delivery AND t.epoch = v.for_epoch AND t.attempt = v.for_attempt AND t.state = v.standing \
          AND t.lease_id IS NULL AND t.next_attempt_at <= v.due_by \
          RETURNING id, event_id, endpoint_id, epoch, attempt, failures, unknowns, first_attempt_at, lease_id";
@@ -289,14 +351,6 @@ async fn claim_rows(
     for row in &found {
         claimed.push(claimed_row(row, &events, now)?);
     }
-    let rows = Rows::of(&claimed)
-        .col("delivery_id", |claimed| claimed.delivery_id)
-        .col("epoch", |claimed| claimed.epoch)
-        .col("number", |claimed| claimed.number)
-        .col("started_at", move |_| now);
-    let insert = "INSERT INTO attempts (delivery_id, epoch, number, started_at, outcome) \
-         SELECT delivery_id, epoch, number, started_at, 'unknown' FROM {rows}";
-    dialect::execute_rows(connection, insert, rows).await?;
     Ok(claimed)
 }
 
@@ -341,28 +395,6 @@ async fn come_up_when_due(connection: &mut DbConnection, hints: &[Hint]) -> Resu
     Ok(dialect::execute_rows(connection, update, hint_rows(&hints)).await?)
 }
 
-async fn write_attempt_ends(connection: &mut DbConnection, finished: &[&Finished]) -> Result<(), StoreError> {
-    let outcome = |finished: &Finished| match finished.result.outcome {
-        AttemptOutcome::Delivered => "delivered",
-        AttemptOutcome::Failed { .. } => "failed",
-    };
-    let rows = Rows::of(finished)
-        .col("delivery", |finished| finished.claimed.delivery_id)
-        .col("for_epoch", |finished| finished.claimed.epoch)
-        .col("for_number", |finished| finished.claimed.number)
-        .col("ended", |finished| finished.finished_at)
-        .col("new_outcome", |finished| outcome(finished))
-        .opt("new_status", |finished| finished.result.status.map(i32::from))
-        .opt("new_body", |finished| finished.result.body_start.clone())
-        .opt("new_error", |finished| finished.result.error.clone())
-        .col("took", |finished| i64::try_from(finished.result.duration.as_millis()).unwrap_or(i64::MAX));
-    let update = "UPDATE attempts AS t SET finished_at = v.ended, outcome = v.new_outcome, status = v.new_status, \
-         body_start = v.new_body, error = v.new_error, duration_ms = v.took FROM {rows} \
-         WHERE t.delivery_id = v.delivery AND t.epoch = v.for_epoch AND t.number = v.for_number";
-    dialect::execute_rows(connection, update, rows).await?;
-    Ok(())
-}
-
 /// Ends the leases that are still ours; answers their deliveries.
 async fn write_states(
     connection: &mut DbConnection,
@@ -395,6 +427,15 @@ async fn write_states(
 
 /// A success that came after its lease was lost still settles the delivery, if nothing else has.
 async fn settle_late(connection: &mut DbConnection, late: &[&Finished]) -> Result<HashSet<DeliveryId>, StoreError> {
+    // Another attempt may be running; whatever it comes to, it has been.
+    let rows = Rows::of(late).col("delivery", |finished| finished.claimed.delivery_id);
+    let select = format!(
+        "SELECT id, epoch, attempt, lease_id FROM deliveries WHERE id IN (SELECT v.delivery FROM {{rows}}) \
+         AND lease_id IS NOT NULL ORDER BY id {}",
+        dialect::FOR_UPDATE
+    );
+    let others = dialect::fetch_rows(connection, &select, rows).await?;
+    attempts::write_unknown(connection, &running(&others)?).await?;
     let rows = Rows::of(late)
         .col("delivery", |finished| finished.claimed.delivery_id)
         .col("for_epoch", |finished| finished.claimed.epoch)

@@ -1,23 +1,24 @@
 //! The books, asked whether they are sound. Every check streams its rows and sums in code as wide integers, so
 //! memory stays flat and no sum overflows; all of them look at one snapshot.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod commissions;
+mod payouts;
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use rust_decimal::Decimal;
 use sqlx::Row;
 
-use super::super::dialect::{DbConnection, DbRow, Engine};
+use super::super::dialect::{self, DbConnection, DbRow, Engine};
 use super::nouns::currency;
-use super::{from_name, from_name_opt};
-use crate::domain::commission::CommissionState;
-use crate::domain::ids::{AffiliateId, CommissionId, ConversionId, LedgerTransactionId, OperatorId};
-use crate::domain::ledger::{commission_expense, payable};
+use crate::domain::ids::{ConversionId, LedgerTransactionId};
+use crate::domain::ledger::Posting;
 use crate::domain::money::{Amount, Currency, MAX_DECIMALS};
-use crate::domain::postback::ConversionStatus;
 use crate::store::StoreError;
 use crate::store::ledger::{Balance, Finding, Ledger};
+use crate::store::rows::Rows;
 
 /// After so many findings the rest would teach nothing.
 const MOST_FINDINGS: usize = 1_000;
@@ -30,8 +31,8 @@ impl Ledger for Engine {
         transactions_balance(&mut snapshot, &mut findings).await?;
         transactions_are_whole(&mut snapshot, &mut findings).await?;
         conversions_are_paid(&mut snapshot, &mut findings).await?;
-        commissions_are_booked(&mut snapshot, &mut findings).await?;
-        payables_are_owed(&mut snapshot, &mut findings).await?;
+        commissions::are_booked(&mut snapshot, &mut findings).await?;
+        payouts::verify(&mut snapshot, &mut findings).await?;
         snapshot.rollback().await?;
         findings.0.truncate(MOST_FINDINGS);
         Ok(findings.0)
@@ -44,6 +45,31 @@ impl Ledger for Engine {
         snapshot.rollback().await?;
         Ok(balances)
     }
+}
+
+/// Writes transactions with their entries.
+pub async fn post(connection: &mut DbConnection, postings: &[Posting]) -> Result<(), StoreError> {
+    let rows = Rows::of(postings)
+        .col("id", |posting| posting.id)
+        .col("kind", |posting| posting.kind.as_str())
+        .opt("commission_id", |posting| posting.subject.commission())
+        .opt("payout_id", |posting| posting.subject.payout())
+        .col("posted_at", |posting| posting.posted_at);
+    let insert = "INSERT INTO ledger_transactions (id, kind, commission_id, payout_id, posted_at) \
+         SELECT id, kind, commission_id, payout_id, posted_at FROM {rows}";
+    dialect::execute_rows(connection, insert, rows).await?;
+    let entries: Vec<_> =
+        postings.iter().flat_map(|posting| posting.entries.iter().map(move |entry| (posting.id, entry))).collect();
+    let rows = Rows::of(&entries)
+        .col("id", |(_, entry)| entry.id)
+        .col("transaction_id", |(transaction, _)| *transaction)
+        .col("account", |(_, entry)| entry.account.to_string())
+        .col("amount", |(_, entry)| entry.money.amount)
+        .col("currency", |(_, entry)| entry.money.currency.to_string());
+    let insert = "INSERT INTO ledger_entries (id, transaction_id, account, amount, currency) \
+         SELECT id, transaction_id, account, amount, currency FROM {rows}";
+    dialect::execute_rows(connection, insert, rows).await?;
+    Ok(())
 }
 
 struct Findings(Vec<Finding>);
@@ -123,7 +149,7 @@ async fn transactions_are_whole(connection: &mut DbConnection, findings: &mut Fi
     })
     .await?;
     let loose = "SELECT t.id FROM ledger_transactions t LEFT JOIN commissions c ON c.id = t.commission_id \
-         WHERE c.id IS NULL";
+         WHERE c.id IS NULL AND t.payout_id IS NULL";
     list(connection, loose, findings, "transaction_has_commission", |row| {
         Ok(format!("{} books a commission that does not exist", row.try_get::<LedgerTransactionId, _>("id")?))
     })
@@ -162,134 +188,6 @@ async fn list(
         findings.add(check, detail(&row)?);
     }
     Ok(())
-}
-
-/// Each commission stands where its conversion does, and the books hold exactly what it says is booked.
-async fn commissions_are_booked(connection: &mut DbConnection, findings: &mut Findings) -> Result<(), StoreError> {
-    let select = "SELECT c.id, c.operator_id, c.affiliate_id, c.amount, c.currency, c.booked, c.state, v.status, \
-         t.id AS posting_id, t.kind, e.account, e.amount AS entry_amount, e.currency AS entry_currency \
-         FROM commissions c LEFT JOIN conversions v ON v.id = c.conversion_id \
-         LEFT JOIN ledger_transactions t ON t.commission_id = c.id \
-         LEFT JOIN ledger_entries e ON e.transaction_id = t.id ORDER BY c.id";
-    let mut rows = sqlx::query(select).fetch(connection);
-    let mut current: Option<Books> = None;
-    while let Some(row) = rows.try_next().await? {
-        let id: CommissionId = row.try_get("id")?;
-        if current.as_ref().is_none_or(|books| books.id != id) {
-            if let Some(books) = current.take() {
-                books.judge(findings)?;
-            }
-            current = Some(Books::of(&row)?);
-        }
-        if let Some(books) = &mut current {
-            books.take_entry(&row, findings)?;
-        }
-        if findings.are_enough() {
-            return Ok(());
-        }
-    }
-    current.map_or(Ok(()), |books| books.judge(findings))
-}
-
-/// What one commission says, and what its entries say.
-struct Books {
-    id: CommissionId,
-    operator_id: OperatorId,
-    affiliate_id: AffiliateId,
-    currency: Currency,
-    amount: i128,
-    booked: i128,
-    state: CommissionState,
-    status: Option<ConversionStatus>,
-    /// What the entries credit to the affiliate, all together.
-    credited: i128,
-    /// What the reversals among them take back.
-    taken_back: i128,
-    reversals: BTreeSet<LedgerTransactionId>,
-}
-
-impl Books {
-    fn of(row: &DbRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: row.try_get("id")?,
-            operator_id: row.try_get("operator_id")?,
-            affiliate_id: row.try_get("affiliate_id")?,
-            currency: currency(row, "currency")?,
-            amount: micros(row, "amount")?,
-            booked: micros(row, "booked")?,
-            state: from_name(row, "state")?,
-            status: from_name_opt(row, "status")?,
-            credited: 0,
-            taken_back: 0,
-            reversals: BTreeSet::new(),
-        })
-    }
-
-    fn take_entry(&mut self, row: &DbRow, findings: &mut Findings) -> Result<(), StoreError> {
-        let (Some(posting), Some(account)) = (
-            row.try_get::<Option<LedgerTransactionId>, _>("posting_id")?,
-            row.try_get::<Option<String>, _>("account")?,
-        ) else {
-            return Ok(());
-        };
-        let (amount, code): (_, String) = (micros(row, "entry_amount")?, row.try_get("entry_currency")?);
-        if code != self.currency.code() {
-            findings.add("entry_has_commission_currency", format!("{posting} of {} has {code}", self.id));
-        }
-        if account == payable(self.affiliate_id) {
-            self.credited -= amount;
-            if row.try_get::<String, _>("kind")? == "reversal" {
-                self.taken_back += amount;
-                self.reversals.insert(posting);
-            }
-        } else if account != commission_expense(self.operator_id) {
-            findings.add("entry_has_commission_account", format!("{posting} of {} touches {account}", self.id));
-        }
-        Ok(())
-    }
-
-    fn judge(self, findings: &mut Findings) -> Result<(), StoreError> {
-        let Self { id, credited, booked, .. } = self;
-        if credited != booked {
-            let text = format!("{id} says {} and the books say {}", decimal(booked)?, decimal(credited)?);
-            findings.add("commission_is_booked", text);
-        }
-        let expected = match self.status {
-            None => {
-                findings.add("commission_has_conversion", format!("{id} has none"));
-                return Ok(());
-            }
-            Some(ConversionStatus::Approved) => (CommissionState::Available, self.amount),
-            Some(ConversionStatus::Pending | ConversionStatus::Hold) => (CommissionState::Pending, 0),
-            Some(ConversionStatus::Rejected) => (CommissionState::Void, 0),
-            Some(ConversionStatus::Reversed) => (CommissionState::Reversed, 0),
-        };
-        if (self.state, booked) != expected {
-            let status = self.status.map_or("nothing", ConversionStatus::as_str);
-            let text = format!("{id} is {:?} with {} booked, its conversion {status}", self.state, decimal(booked)?);
-            findings.add("commission_follows_conversion", text);
-        }
-        if self.reversals.len() > 1 {
-            findings.add("reversed_at_most_once", format!("{id} was reversed {} times", self.reversals.len()));
-        }
-        // What was ever credited, less what was taken back, is never below nothing.
-        if credited < 0 {
-            let text = format!("{id}: {} was taken back, more than was booked", decimal(self.taken_back)?);
-            findings.add("reversed_at_most_booked", text);
-        }
-        Ok(())
-    }
-}
-
-/// No affiliate owes us: debt has to be flagged, and nothing flags it yet.
-async fn payables_are_owed(connection: &mut DbConnection, findings: &mut Findings) -> Result<(), StoreError> {
-    each_balance(connection, "affiliate:", |balance| {
-        if balance.account.ends_with(":payable") && balance.amount > Decimal::ZERO && !findings.are_enough() {
-            let Balance { account, currency, amount } = balance;
-            findings.add("payable_is_not_negative", format!("{account} is {amount} {currency} below nothing"));
-        }
-    })
-    .await
 }
 
 /// Calls `take` for each account and currency under `prefix`.

@@ -2,12 +2,17 @@
 //! `{rows}` stands for many rows at once, see `store::rows`.
 
 mod alerts;
+mod attempts;
 mod configuration;
 mod deliveries;
+mod endpoints;
 mod ledger;
 mod nouns;
+mod outbox;
+mod payouts;
 mod reading;
 mod recording;
+mod replays;
 
 use async_trait::async_trait;
 use sqlx::Row;
@@ -19,6 +24,10 @@ use crate::store::{Store, StoreError};
 impl Store for Engine {
     fn engine(&self) -> &'static str {
         Self::NAME
+    }
+
+    fn writers(&self) -> usize {
+        Self::WRITERS
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
@@ -49,6 +58,13 @@ impl Store for Engine {
 fn from_json<T: serde::de::DeserializeOwned>(row: &DbRow, column: &str) -> Result<T, StoreError> {
     let text: String = row.try_get(column)?;
     serde_json::from_str(&text).map_err(|error| StoreError::Corrupt(format!("{column}: {error}")))
+}
+
+/// As [`from_json`], where the column may be NULL.
+fn from_json_opt<T: serde::de::DeserializeOwned>(row: &DbRow, column: &str) -> Result<Option<T>, StoreError> {
+    let text: Option<String> = row.try_get(column)?;
+    let read = text.map(|text| serde_json::from_str(&text)).transpose();
+    read.map_err(|error| StoreError::Corrupt(format!("{column}: {error}")))
 }
 
 /// A value to be stored as a JSON document.

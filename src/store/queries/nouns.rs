@@ -5,9 +5,11 @@ use sqlx::Row;
 use super::super::dialect::DbRow;
 use super::{from_json, from_name};
 use crate::domain::catalog::{
-    Affiliate, Agreement, Endpoint, Goal, Key, Link, Operator, Owner, Plan, Program, Role, Source,
+    Affiliate, Agreement, Coupon, Goal, Key, Link, Operator, Owner, Plan, Program, Role, Source,
 };
 use crate::domain::click::LinkCode;
+use crate::domain::endpoint::{Endpoint, Subscription};
+use crate::domain::exchange::ExchangeRate;
 use crate::domain::money::Currency;
 use crate::domain::plan::PlanVersion;
 use crate::domain::secret::{KeyHash, KeyPublicId};
@@ -29,6 +31,7 @@ pub fn source(row: &DbRow) -> Result<Source, StoreError> {
         name: row.try_get("name")?,
         signature_scheme: from_name(row, "signature_scheme")?,
         payout_override: row.try_get("payout_override")?,
+        negative_is_refund: row.try_get("negative_is_refund")?,
         test: row.try_get("test")?,
         status: from_name(row, "status")?,
         created_at: row.try_get("created_at")?,
@@ -43,7 +46,9 @@ pub fn program(row: &DbRow) -> Result<Program, StoreError> {
         currency: currency(row, "currency")?,
         destination_url: row.try_get("destination_url")?,
         attribution_window_days: row.try_get("attribution_window_days")?,
+        attribution: from_name(row, "attribution")?,
         default_plan_id: row.try_get("default_plan_id")?,
+        commission_hold_days: row.try_get("commission_hold_days")?,
         status: from_name(row, "status")?,
         created_at: row.try_get("created_at")?,
     })
@@ -57,6 +62,8 @@ pub fn goal(row: &DbRow) -> Result<Goal, StoreError> {
         policy: from_name(row, "policy")?,
         default_status: from_name(row, "default_status")?,
         min_click_seconds: row.try_get("min_click_seconds")?,
+        hold_days: row.try_get("hold_days")?,
+        commission_hold_days: row.try_get("commission_hold_days")?,
         created_at: row.try_get("created_at")?,
     })
 }
@@ -83,6 +90,7 @@ pub fn affiliate(row: &DbRow) -> Result<Affiliate, StoreError> {
     Ok(Affiliate {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
+        settlement_currency: currency_opt(row, "settlement_currency")?,
         status: from_name(row, "status")?,
         created_at: row.try_get("created_at")?,
     })
@@ -110,6 +118,18 @@ pub fn link(row: &DbRow) -> Result<Link, StoreError> {
     })
 }
 
+pub fn coupon(row: &DbRow) -> Result<Coupon, StoreError> {
+    Ok(Coupon {
+        id: row.try_get("id")?,
+        operator_id: row.try_get("operator_id")?,
+        program_id: row.try_get("program_id")?,
+        affiliate_id: row.try_get("affiliate_id")?,
+        code: row.try_get("code")?,
+        status: from_name(row, "status")?,
+        created_at: row.try_get("created_at")?,
+    })
+}
+
 pub fn key(row: &DbRow) -> Result<Key, StoreError> {
     let public_id: String = row.try_get("public_id")?;
     let hash: Vec<u8> = row.try_get("hash")?;
@@ -122,6 +142,7 @@ pub fn key(row: &DbRow) -> Result<Key, StoreError> {
         role: role(row)?,
         ip_allowlist: from_json(row, "ip_allowlist")?,
         rate_per_minute: row.try_get("rate_per_minute")?,
+        test: row.try_get("test")?,
         expires_at: row.try_get("expires_at")?,
         revoked_at: row.try_get("revoked_at")?,
         created_at: row.try_get("created_at")?,
@@ -146,14 +167,41 @@ pub fn endpoint(row: &DbRow) -> Result<Endpoint, StoreError> {
         (None, Some(operator)) => Owner::Operator(operator),
         _ => return Err(corrupt("endpoints: no single owner")),
     };
+    let expected_status: Option<i32> = row.try_get("expected_status")?;
     Ok(Endpoint {
         id: row.try_get("id")?,
         owner,
+        kind: from_name(row, "kind")?,
         url: row.try_get("url")?,
-        event_types: from_json(row, "event_types")?,
+        subscription: Subscription {
+            event_types: from_json(row, "event_types")?,
+            goals: from_json(row, "goals")?,
+            statuses: from_json(row, "statuses")?,
+        },
+        expected_status: expected_status.map(u16::try_from).transpose().map_err(|_| corrupt("expected_status"))?,
         status: from_name(row, "status")?,
+        status_reason: row.try_get("status_reason")?,
         created_at: row.try_get("created_at")?,
     })
+}
+
+pub fn fx_rate(row: &DbRow) -> Result<ExchangeRate, StoreError> {
+    let rate: String = row.try_get("rate")?;
+    Ok(ExchangeRate {
+        id: row.try_get("id")?,
+        base: currency(row, "base")?,
+        quote: currency(row, "quote")?,
+        rate: rate.parse().map_err(|_| corrupt("fx_rates.rate"))?,
+        valid_from: row.try_get("valid_from")?,
+        source: row.try_get("source")?,
+        created_at: row.try_get("created_at")?,
+    })
+}
+
+/// A stored ISO 4217 code, where there is one.
+pub fn currency_opt(row: &DbRow, column: &str) -> Result<Option<Currency>, StoreError> {
+    let code: Option<String> = row.try_get(column)?;
+    code.map(|code| code.parse().map_err(|_| corrupt(column))).transpose()
 }
 
 /// A stored ISO 4217 code.

@@ -12,7 +12,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, Sqlite, Transaction};
 
 use super::super::rows::{Column, Rows};
 use super::super::{StoreError, StoreSettings, migrations};
@@ -31,8 +31,9 @@ pub type DbConnection = SqliteConnection;
 pub const FOR_UPDATE: &str = "";
 /// Appended to a SELECT that takes work which others may be taking too: nothing, the writer is alone.
 pub const SKIP_LOCKED: &str = "";
-/// How many rows go into one statement, in falling order: few lengths, so that statements are prepared once.
-const CHUNKS: [usize; 4] = [64, 16, 4, 1];
+/// How many rows go into one statement, at most. Shorter ones have a power of two: few lengths, so that statements are
+/// prepared once.
+const MOST_IN_A_CHUNK: usize = 128;
 
 /// A SQLite database, open.
 #[derive(Clone)]
@@ -60,7 +61,12 @@ impl Engine {
             // INSERT OR REPLACE then fires the triggers that keep the ledger append-only.
             .pragma("recursive_triggers", "on")
             .statement_cache_capacity(512);
-        let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(settings.acquire_timeout);
+        // After a failed write, as on a full disk, SQLite has rolled back by itself; the driver's own ROLLBACK then fails,
+        // and the connection believes in a transaction for ever. Such a connection is replaced.
+        let pool = |size| {
+            let pool = SqlitePoolOptions::new().max_connections(size).acquire_timeout(settings.acquire_timeout);
+            pool.before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+        };
         let writer = pool(1).connect_with(options.clone()).await?;
         let reader = pool(settings.max_connections.clamp(1, 8)).connect_with(options.read_only(true)).await?;
         Ok(Self {
@@ -115,6 +121,7 @@ impl Engine {
     }
 
     pub(super) const NAME: &str = "sqlite";
+    pub(super) const WRITERS: usize = 1;
 }
 
 /// Runs `statement` for all rows; answers how many rows it touched.
@@ -190,23 +197,22 @@ impl Chunk {
     }
 }
 
-/// Splits rows into chunks of the fixed lengths. Only column names and parameter numbers are written into the
-/// statement, never a value.
+/// Splits rows into chunks. A chunk that is not filled has rows of NULLs at its end, which are not bound at all and which
+/// the statement leaves out. Only column names are written into the statement, never a value.
 fn chunks<T>(statement: &str, rows: Rows<'_, T>) -> Vec<Chunk> {
-    let total = rows.len();
+    let mut left = rows.len();
     let names = rows.names().to_vec();
     let mut columns: Vec<_> = rows.into_columns().into_iter().map(values).collect();
     let mut chunks = Vec::new();
-    let mut left = total;
-    for length in CHUNKS {
-        while left >= length {
-            let mut cells = Vec::with_capacity(length * names.len());
-            for _ in 0..length {
-                cells.extend(columns.iter_mut().filter_map(Iterator::next));
-            }
-            chunks.push(Chunk { sql: statement.replace("{rows}", &source(&names, length)), values: cells });
-            left -= length;
+    while left > 0 {
+        let length = left.next_power_of_two().min(MOST_IN_A_CHUNK);
+        let filled = left.min(length);
+        let mut cells = Vec::with_capacity(filled * names.len());
+        for _ in 0..filled {
+            cells.extend(columns.iter_mut().filter_map(Iterator::next));
         }
+        chunks.push(Chunk { sql: statement.replace("{rows}", &source(&names, length)), values: cells });
+        left -= filled;
     }
     chunks
 }
@@ -226,14 +232,12 @@ fn values(column: Column) -> Box<dyn Iterator<Item = Value> + Send> {
     }
 }
 
-/// `(SELECT column1 AS id, … FROM (VALUES ($1, …), …)) AS v`.
+/// `(SELECT column1 AS id, … FROM (VALUES (?, …), …) WHERE column1 IS NOT NULL) AS v`. Placeholders without a number,
+/// since SQLite looks those with one up one after the other.
 fn source(names: &[&str], length: usize) -> String {
-    let width = names.len();
     let columns: Vec<_> = names.iter().enumerate().map(|(i, name)| format!("column{} AS {name}", i + 1)).collect();
-    let row = |index: usize| {
-        let cells: Vec<_> = (1..=width).map(|cell| format!("${}", index * width + cell)).collect();
-        format!("({})", cells.join(","))
-    };
-    let rows: Vec<_> = (0..length).map(row).collect();
-    format!("(SELECT {} FROM (VALUES {})) AS v", columns.join(","), rows.join(","))
+    let row = format!("({}),", vec!["?"; names.len()].join(","));
+    let rows = row.repeat(length);
+    let rows = rows.trim_end_matches(',');
+    format!("(SELECT {} FROM (VALUES {rows}) WHERE column1 IS NOT NULL) AS v", columns.join(","))
 }

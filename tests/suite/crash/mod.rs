@@ -7,7 +7,8 @@
 
 mod attempting;
 mod publishing;
-mod recording;
+pub mod recording;
+mod replaying;
 mod stopping;
 
 use std::collections::BTreeMap;

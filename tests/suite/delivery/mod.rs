@@ -2,9 +2,12 @@
 
 mod alerts;
 mod attempts;
+mod endpoints;
 mod instances;
 mod load;
 mod parking;
+mod postbacks;
+mod replays;
 mod stopping;
 
 use postback::domain::event::EventType;

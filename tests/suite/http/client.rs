@@ -1,10 +1,10 @@
 //! A small HTTP client that sends what it is told, right or wrong.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 use crate::support::soon;
 
@@ -16,20 +16,21 @@ pub struct Call {
     target: String,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
+    from: Option<IpAddr>,
 }
 
 /// An answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
-    headers: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 impl Call {
     pub fn new(address: SocketAddr, method: &str, target: &str) -> Self {
         let (method, target) = (method.to_owned(), target.to_owned());
-        Self { address, method, target, headers: Vec::new(), body: None }
+        Self { address, method, target, headers: Vec::new(), body: None, from: None }
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -54,6 +55,12 @@ impl Call {
         self
     }
 
+    /// Sends it from this address of the machine, such as 127.0.0.2.
+    pub fn from(mut self, address: &str) -> Self {
+        self.from = Some(address.parse().unwrap());
+        self
+    }
+
     pub async fn send(&self) -> Reply {
         let mut bytes = format!("{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", self.method, self.target);
         for (name, value) in &self.headers {
@@ -65,14 +72,22 @@ impl Call {
         bytes.push_str("\r\n");
         let mut bytes = bytes.into_bytes();
         bytes.extend(self.body.iter().flatten());
-        exchange(self.address, &bytes).await
+        exchange_from(self.from, self.address, &bytes).await
     }
 }
 
-/// Sends these bytes and reads until the server closes.
+/// Sends these bytes and reads until the server closes, whether it was asked to or not.
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Reply {
+    exchange_from(None, address, bytes).await
+}
+
+async fn exchange_from(from: Option<IpAddr>, address: SocketAddr, bytes: &[u8]) -> Reply {
     soon("an answer", async {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(from) = from {
+            socket.bind(SocketAddr::new(from, 0)).unwrap();
+        }
+        let mut stream = socket.connect(address).await.unwrap();
         // The server may answer and close before it has read everything.
         drop(stream.write_all(bytes).await);
         let mut answer = Vec::new();
@@ -96,6 +111,9 @@ impl Reply {
         let headers: Vec<_> = lines.map(header).collect();
         let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
         assert!(!chunked, "answers of this service have a length");
+        let length = headers.iter().find(|(name, _)| name == "content-length").map(|(_, value)| value.parse());
+        // The answer to a HEAD has a length without a body; anything beyond the length is an answer too many.
+        assert!(bytes.len() - end - 4 <= length.unwrap_or(Ok(0)).unwrap(), "one answer: {}", bytes.escape_ascii());
         Self { status, headers, body: bytes[end + 4..].to_vec() }
     }
 

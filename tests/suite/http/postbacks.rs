@@ -1,13 +1,26 @@
 //! Postbacks: the verdicts, that equal ones are booked once, and that nothing is lost while its click is unknown.
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use super::world::{World, text};
+use crate::support::engines::{Kind, on_both_engines};
 use crate::support::eventually;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_get_and_a_post_are_accepted_and_pay_what_the_plan_says() {
-    let world = World::start().await;
+on_both_engines! {
+    a_get_and_a_post_are_accepted_and_pay_what_the_plan_says,
+    of_64_equal_postbacks_at_once_one_is_accepted,
+    an_unknown_click_parks_the_postback_until_it_is_imported,
+    what_contradicts_is_refused_with_the_first_ones_id,
+    a_source_or_an_operator_that_is_switched_off_may_not_send,
+    secrets_and_mistakes_are_kept_in_receipts_without_the_secrets,
+    rejected_receipts_are_bounded_for_each_key,
+    a_client_that_goes_away_leaves_no_harm,
+}
+
+async fn a_get_and_a_post_are_accepted_and_pay_what_the_plan_says(engine: Kind) {
+    let world = World::on(engine, &[]).await;
     world.import_click("c1").await;
     let get = "/v1/postbacks?click_id=c1&goal=lead&event_id=e1&utm=x";
     let reply = world.service.call("GET", get).key(&world.key).send().await;
@@ -38,9 +51,8 @@ async fn a_get_and_a_post_are_accepted_and_pay_what_the_plan_says() {
     assert_eq!(world.look(&format!("receipts/{receipt}")).await["verdict"], "duplicate");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_64_equal_postbacks_at_once_one_is_accepted() {
-    let world = World::start().await;
+async fn of_64_equal_postbacks_at_once_one_is_accepted(engine: Kind) {
+    let world = World::on(engine, &[]).await;
     world.import_click("c1").await;
     let call = world.service.call("GET", "/v1/postbacks?click_id=c1&goal=lead&event_id=e1").key(&world.key);
     let sending: Vec<_> = (0..64)
@@ -60,9 +72,8 @@ async fn of_64_equal_postbacks_at_once_one_is_accepted() {
     assert_eq!(world.look("conversions").await["items"].as_array().unwrap().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_click_parks_the_postback_until_it_is_imported() {
-    let world = World::start().await;
+async fn an_unknown_click_parks_the_postback_until_it_is_imported(engine: Kind) {
+    let world = World::on(engine, &[]).await;
     let call = world.service.call("GET", "/v1/postbacks?click_id=later&goal=lead&event_id=e1").key(&world.key);
     let parked = call.send().await.expect(200);
     assert_eq!((&parked["verdict"], &parked["code"]), (&"parked".into(), &"unknown_click".into()));
@@ -74,9 +85,8 @@ async fn an_unknown_click_parks_the_postback_until_it_is_imported() {
     assert_eq!(conversions["items"].as_array().unwrap().len(), 1, "{conversions}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_contradicts_is_refused_with_the_first_ones_id() {
-    let world = World::start().await;
+async fn what_contradicts_is_refused_with_the_first_ones_id(engine: Kind) {
+    let world = World::on(engine, &[]).await;
     world.import_click("c1").await;
     world.import_click("c2").await;
     let sent =
@@ -91,9 +101,8 @@ async fn what_contradicts_is_refused_with_the_first_ones_id() {
     assert_eq!((&receipt["verdict"], &receipt["code"]), (&"rejected".into(), &"unknown_goal".into()));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_source_or_an_operator_that_is_switched_off_may_not_send() {
-    let world = World::start().await;
+async fn a_source_or_an_operator_that_is_switched_off_may_not_send(engine: Kind) {
+    let world = World::on(engine, &[]).await;
     let call = world.service.call("GET", "/v1/postbacks?click_id=c1&goal=lead").key(&world.key);
     world.change_source(json!({"status": "inactive"})).await;
     let problem = call.send().await.problem(403, "source_disabled");
@@ -105,25 +114,8 @@ async fn a_source_or_an_operator_that_is_switched_off_may_not_send() {
     call.send().await.problem(403, "source_disabled");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_stored_is_answered_503() {
-    let world = World::start().await;
-    world.service.state.store.close().await;
-    let call = world.service.call("GET", "/v1/postbacks?click_id=c1&goal=lead").key(&world.key);
-    let reply = call.send().await;
-    reply.problem(503, "unavailable");
-    assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
-    let clicks = json!([{"click_id": "c1", "link": world.link}]);
-    let clicks = world.service.call("POST", "/v1/clicks").key(&world.key).json(&clicks).send().await;
-    clicks.problem(503, "unavailable");
-    world.service.admin("GET", "/v1/admin/receipts").send().await.problem(503, "unavailable");
-    let ready = world.service.call("GET", "/readyz").send().await.expect(503);
-    assert_eq!((&ready["ready"], &ready["database"]), (&false.into(), &false.into()));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn secrets_and_mistakes_are_kept_in_receipts_without_the_secrets() {
-    let world = World::start().await;
+async fn secrets_and_mistakes_are_kept_in_receipts_without_the_secrets(engine: Kind) {
+    let world = World::on(engine, &[]).await;
     let call = world.service.call("GET", "/v1/postbacks?click_id=c1&amount=1e3&token=hushhush").key(&world.key);
     let problem = call.send().await.problem(422, "bad_amount");
     assert_eq!(problem["field"], "amount");
@@ -131,9 +123,8 @@ async fn secrets_and_mistakes_are_kept_in_receipts_without_the_secrets() {
     assert_eq!(receipt["query"], "click_id=c1&amount=1e3&token=redacted");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rejected_receipts_are_bounded_for_each_key() {
-    let world = World::with(&[("intake.rejected_receipts_per_minute", "2")]).await;
+async fn rejected_receipts_are_bounded_for_each_key(engine: Kind) {
+    let world = World::on(engine, &[("intake.rejected_receipts_per_minute", "2")]).await;
     let call = world.service.call("GET", "/v1/postbacks?click_id=c1&amount=x").key(&world.key);
     for kept in [true, true, false, false] {
         let problem = call.send().await.problem(422, "bad_amount");
@@ -141,4 +132,24 @@ async fn rejected_receipts_are_bounded_for_each_key() {
     }
     let receipts = world.service.call("GET", "/v1/receipts?verdict=rejected").key(&world.key).send().await.expect(200);
     assert_eq!(receipts["items"].as_array().unwrap().len(), 2);
+}
+
+async fn a_client_that_goes_away_leaves_no_harm(engine: Kind) {
+    let world = World::on(engine, &[]).await;
+    world.import_click("c1").await;
+    for number in 0..50 {
+        let request = format!(
+            "GET /v1/postbacks?click_id=c1&goal=sale&event_id=e{number} HTTP/1.1\r\nHost: x\r\nX-Api-Key: {}\r\n\r\n",
+            world.key
+        );
+        let mut stream = TcpStream::connect(world.service.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        drop(stream);
+    }
+    for number in 0..50 {
+        let target = format!("/v1/postbacks?click_id=c1&goal=sale&event_id=e{number}");
+        let verdict = world.service.call("GET", &target).key(&world.key).send().await.expect(200);
+        assert!(verdict["verdict"] == "accepted" || verdict["verdict"] == "duplicate", "{verdict}");
+    }
+    assert_eq!(world.look("conversions?limit=200").await["items"].as_array().unwrap().len(), 50);
 }

@@ -36,6 +36,7 @@ async fn filled(world: &World, path: &str) -> String {
     let noun = path.strip_prefix("/v1/admin/").unwrap_or_default().split('/').next().unwrap_or_default();
     let id = match noun {
         _ if !path.contains("{id}") => String::new(),
+        _ if path.starts_with("/v1/affiliate/commissions/") => newest("commissions").await,
         "" => newest("receipts").await,
         list => newest(list).await,
     };
@@ -46,8 +47,16 @@ async fn filled(world: &World, path: &str) -> String {
 async fn every_route_lets_in_its_own_role_only() {
     let world = World::start().await;
     world.import_click("c1").await;
-    let call = world.service.call("GET", "/v1/postbacks?click_id=c1&goal=lead").key(&world.key);
+    let call = world.service.call("GET", "/v1/postbacks?click_id=c1&customer_id=k1&goal=lead").key(&world.key);
     call.send().await.expect(200);
+    let coupon = json!({"program_id": world.program, "affiliate_id": world.affiliate, "code": "C1"});
+    world.service.admin("POST", "/v1/admin/coupons").json(&coupon).send().await.expect(201);
+    // A replay of many to look at.
+    let nothing = json!({"kind": "deliveries", "filter": {"event_type": "commission.reversed"}});
+    world.service.admin("POST", "/v1/admin/replays").json(&nothing).send().await.expect(202);
+    let wish = json!({"affiliate_id": world.affiliate, "currency": "EUR"});
+    let wish = world.service.admin("POST", "/v1/admin/payouts").header("Idempotency-Key", "k1").json(&wish);
+    wish.send().await.expect(201);
     let keys = [
         ("admin", Some(&world.service.admin_key)),
         ("intake", Some(&world.key)),
@@ -65,7 +74,7 @@ async fn every_route_lets_in_its_own_role_only() {
             if let Some(key) = key {
                 call = call.key(key);
             }
-            if matches!(operation.method.as_str(), "POST" | "PATCH") {
+            if matches!(operation.method.as_str(), "POST" | "PATCH" | "PUT") {
                 call = call.json(&json!({}));
             }
             let reply = call.send().await;
@@ -92,6 +101,7 @@ async fn what_does_not_exist_is_404_whoever_asks() {
         ("PATCH", format!("programs/prg_{zeros}")),
         ("PATCH", format!("affiliates/aff_{zeros}")),
         ("PATCH", format!("endpoints/ep_{zeros}")),
+        ("GET", format!("customers/cus_{zeros}")),
         ("POST", format!("sources/src_{zeros}/secrets")),
         ("POST", format!("endpoints/ep_{zeros}/secrets")),
         ("DELETE", format!("keys/key_{zeros}")),
@@ -99,7 +109,15 @@ async fn what_does_not_exist_is_404_whoever_asks() {
         ("GET", format!("receipts/rc_{zeros}")),
         ("GET", format!("conversions/cv_{zeros}")),
         ("GET", format!("commissions/com_{zeros}")),
+        ("GET", format!("commissions/com_{zeros}/explain")),
         ("GET", format!("deliveries/dl_{zeros}")),
+        ("GET", format!("payouts/po_{zeros}")),
+        ("POST", format!("payouts/po_{zeros}/approve")),
+        ("GET", format!("affiliates/aff_{zeros}/payout-terms")),
+        ("POST", format!("deliveries/dl_{zeros}/replay")),
+        ("POST", format!("receipts/rc_{zeros}/replay")),
+        ("GET", format!("replays/rpl_{zeros}")),
+        ("POST", format!("replays/rpl_{zeros}/cancel")),
         ("GET", "deliveries/evil".to_owned()),
         ("GET", format!("deliveries/cv_{zeros}")),
     ] {

@@ -1,4 +1,5 @@
-//! Signed requests, made here by other means than the service's own.
+//! Signed requests that must be taken, made here by other means than the service's own; those that must not are in
+//! `bad_input::signed`.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::json;
@@ -48,21 +49,6 @@ async fn query() {
     for gone in [&old, &new] {
         by_query(&world, gone, now(&world)).await.problem(401, "signature_invalid");
     }
-    for off in [-400, 400] {
-        by_query(&world, &newest, now(&world) + off).await.problem(401, "signature_stale");
-    }
-    let unsigned = get(&world, QUERY).send().await.problem(401, "signature_missing");
-    assert!(unsigned["receipt_id"].is_string(), "it is kept: {unsigned}");
-    let signed = format!("{QUERY}&ts={}", now(&world));
-    let signature = hex_mac(&newest, &signed);
-    for (added, code) in [
-        (format!("{signed}&signature={signature}&amount=1"), "signature_invalid"),
-        (format!("{signed}&signature={signature}&signature={signature}"), "signature_invalid"),
-        (format!("{signed}&signature=zz"), "signature_invalid"),
-        (format!("{QUERY}&ts=soon&signature={signature}"), "signature_stale"),
-    ] {
-        get(&world, &added).send().await.problem(401, code);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,10 +64,8 @@ async fn body() {
     };
     let good = hex_mac(&secret, &format!("{time}.{content}"));
     signed(content, &good).send().await.expect(200);
-    let respelt = r#"{"click_id": "c1", "goal": "lead"}"#;
-    signed(respelt, &good).send().await.problem(401, "signature_invalid");
-    signed(content, &good[..62]).send().await.problem(401, "signature_invalid");
-    call.json(&json!({"click_id": "c1"})).send().await.problem(401, "signature_missing");
+    let other = format!("{},v1={good}", "0".repeat(64));
+    signed(content, &other).send().await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,5 +84,4 @@ async fn standard() {
     };
     call("msg_1", &signature).send().await.expect(200);
     call("msg_1", &format!("v1,AAAA {signature}")).send().await.expect(200);
-    call("msg_2", &signature).send().await.problem(401, "signature_invalid");
 }

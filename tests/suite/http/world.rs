@@ -1,12 +1,21 @@
 //! A whole set-up, made through the API alone.
 
+use std::ops::Deref;
+
 use serde_json::{Value, json};
 
-use super::Service;
+use super::{Api, Service};
+use crate::support::engines::Kind;
 
-/// A service with an operator, a program, an affiliate and keys for each role.
+/// A service in this process, and what is set up in it.
 pub struct World {
     pub service: Service,
+    setup: Setup,
+}
+
+/// An operator, a program, an affiliate and keys for each role, in a service that runs anywhere.
+pub struct Setup {
+    api: Api,
     pub operator: String,
     pub source: String,
     pub program: String,
@@ -32,9 +41,37 @@ impl World {
     }
 
     pub async fn with(settings: &[(&str, &str)]) -> Self {
-        let service = Service::with(settings).await;
+        Self::on(Kind::Sqlite, settings).await
+    }
+
+    /// On an empty database of this engine.
+    pub async fn on(engine: Kind, settings: &[(&str, &str)]) -> Self {
+        let service = Service::on(engine, settings).await;
+        let setup = Setup::make(service.api.clone()).await;
+        Self { service, setup }
+    }
+}
+
+impl Deref for World {
+    type Target = Setup;
+
+    fn deref(&self) -> &Setup {
+        &self.setup
+    }
+}
+
+impl Deref for Setup {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
+}
+
+impl Setup {
+    pub async fn make(api: Api) -> Self {
         let make = async |path: &str, body: Value| {
-            service.admin("POST", &format!("/v1/admin/{path}")).json(&body).send().await.expect(201)
+            api.admin("POST", &format!("/v1/admin/{path}")).json(&body).send().await.expect(201)
         };
         let operator = make("operators", json!({"name": "Casino"})).await;
         let (operator, source) = (text(&operator, "id"), text(&operator["canonical_source"], "id"));
@@ -61,32 +98,32 @@ impl World {
         let key = text(&make("keys", key).await, "key");
         let affiliate_key = json!({"name": "blog", "role": "affiliate", "affiliate_id": affiliate});
         let affiliate_key = text(&make("keys", affiliate_key).await, "key");
-        Self { service, operator, source, program, affiliate, plan, link, endpoint, key, affiliate_key }
+        Self { api, operator, source, program, affiliate, plan, link, endpoint, key, affiliate_key }
     }
 
     /// Another key of the operator's, with these fields besides.
     pub async fn operator_key(&self, fields: Value) -> String {
         let mut body = json!({"name": "other", "role": "operator", "source_id": self.source});
         body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let made = self.service.admin("POST", "/v1/admin/keys").json(&body).send().await.expect(201);
+        let made = self.admin("POST", "/v1/admin/keys").json(&body).send().await.expect(201);
         text(&made, "key")
     }
 
     /// Imports a click of the affiliate's.
     pub async fn import_click(&self, click_id: &str) {
         let click = json!([{"click_id": click_id, "link": self.link}]);
-        let reply = self.service.call("POST", "/v1/clicks").key(&self.key).json(&click).send().await.expect(200);
+        let reply = self.call("POST", "/v1/clicks").key(&self.key).json(&click).send().await.expect(200);
         assert_eq!(reply["results"][0]["result"], "recorded", "{reply}");
     }
 
     /// Changes the operator's source.
     pub async fn change_source(&self, change: Value) {
         let target = format!("/v1/admin/sources/{}", self.source);
-        self.service.admin("PATCH", &target).json(&change).send().await.expect(200);
+        self.admin("PATCH", &target).json(&change).send().await.expect(200);
     }
 
     /// What an admin sees at `target`.
     pub async fn look(&self, target: &str) -> Value {
-        self.service.admin("GET", &format!("/v1/admin/{target}")).send().await.expect(200)
+        self.admin("GET", &format!("/v1/admin/{target}")).send().await.expect(200)
     }
 }

@@ -48,7 +48,7 @@ async fn writes_after_dropped_ones_are_visible(kind: Kind) {
             0 => drop_after(polls, world.database.record_clicks(&clicks)).await,
             1 => drop_after(polls, world.database.record_batch(&arrival, &world.catalog, world.terms())).await,
             2 => drop_after(polls, world.database.put(&rows)).await,
-            3 => drop_after(polls, world.database.open_alert(&name, 1, world.now())).await,
+            3 => drop_after(polls, world.database.open_alert(&name, "", 1, world.now())).await,
             _ => drop_after(polls, world.database.take_due(world.now(), &[], 10, 10, std::time::Duration::ZERO)).await,
         };
         if over {

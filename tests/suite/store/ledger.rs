@@ -164,6 +164,26 @@ async fn every_planted_fault_is_found(kind: Kind) {
             &["commission_is_booked", "commission_follows_conversion"],
         ),
         (
+            vec![format!("UPDATE commissions SET state = 'on_hold', hold_until = created_at WHERE id = {approved}")],
+            &["commission_lies_where_it_stands"],
+        ),
+        (vec![format!("UPDATE commissions SET state = 'on_hold' WHERE id = {approved}")], &["held_has_its_end"]),
+        (
+            vec![format!("UPDATE commissions SET awaits = 'USD' WHERE id = {approved}")],
+            &["awaiting_names_its_currency", "explanation_computes_amount"],
+        ),
+        (
+            vec![format!("UPDATE commissions SET state = 'awaiting_fx' WHERE id = {approved}")],
+            &["awaiting_names_its_currency", "commission_follows_conversion"],
+        ),
+        (
+            vec![format!(
+                "UPDATE commissions SET explanation = replace(explanation, '\"rate\":\"20\"', '\"rate\":\"19\"') \
+                 WHERE id = {approved}"
+            )],
+            &["explanation_computes_amount"],
+        ),
+        (
             [extra("reversal", -1), extra("reversal", -1).iter().map(|sql| sql.replace("0001", "0002")).collect()]
                 .concat(),
             &["reversed_at_most_once", "commission_is_booked"],
@@ -179,7 +199,7 @@ async fn every_planted_fault_is_found(kind: Kind) {
         }
         found.extend(findings);
     }
-    assert_eq!(found.len(), 16, "each check has found something: {found:?}");
+    assert_eq!(found.len(), 20, "each check has found something: {found:?}");
     assert_eq!(ConversionStatus::ALL.len(), 5, "a new status needs a rule in commission_follows_conversion");
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use postback::domain::booking::Outcome;
 use postback::domain::click::LinkCode;
 use postback::domain::dedup::{Visitor, wait_key};
-use postback::domain::verdict::{Code, ParkReason, Verdict};
+use postback::domain::verdict::{ParkReason, Verdict};
 use postback::store::configuration::Entry;
 use postback::store::recording::Recorded;
 use serde_json::{Value, json};
@@ -22,7 +22,6 @@ on_both_engines!(
     a_refund_that_overtook_the_approval_ends_the_sale,
     a_refund_of_an_unknown_click_waits_twice,
     a_refund_under_its_own_event_id_waits_for_the_click_first,
-    a_refund_as_an_event_of_its_own_is_refused_and_pays_nobody,
     what_still_waits_does_not_come_up_for_ever,
     customers_alone_wait,
     another_operators_click_is_unknown,
@@ -162,19 +161,6 @@ async fn a_refund_under_its_own_event_id_waits_for_the_click_first(kind: Kind) {
     let recorded = world.record_all([world.a_lead("c1", "e1")]).await;
     assert_eq!(verdicts(&recorded.unparked), [Verdict::Updated], "whatever event id the lead comes under");
     world.assert_owed("0").await;
-}
-
-async fn a_refund_as_an_event_of_its_own_is_refused_and_pays_nobody(kind: Kind) {
-    let world = World::new(kind).await;
-    let click = world.click();
-    world.accepted(world.a_sale(&click, "e1")).await;
-    let owed = world.balances().await;
-    let refund = with(world.a_sale(&click, "r1"), json!({ "original_event_id": "e1" }));
-    let outcome = world.record(refund).await;
-    let rejection = outcome.rejection.unwrap();
-    assert_eq!((rejection.code, rejection.field.as_deref()), (Code::Validation, Some("original_event_id")));
-    assert_eq!(world.balances().await, owed);
-    world.assert_sound().await;
 }
 
 async fn what_still_waits_does_not_come_up_for_ever(kind: Kind) {

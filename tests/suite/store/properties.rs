@@ -46,6 +46,11 @@ fn said(click: &str, event: &str, version: usize, (status, payout): (ConversionS
     })
 }
 
+/// Refunds as events of their own: in all less than the sale.
+fn refund(event: &str, number: usize, amount: u32) -> Value {
+    json!({ "event_id": format!("{event}-r{number}"), "original_event_id": event, "amount": amount.to_string() })
+}
+
 async fn owed(world: &World) -> Decimal {
     world.database.balances("affiliate:").await.unwrap().iter().map(|balance| -balance.amount).sum()
 }
@@ -63,17 +68,22 @@ async fn worth(world: &World, postbacks: Vec<Value>, batch: usize) -> Decimal {
 fn any_order_and_multiplicity_gives_the_same_balances() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let world = runtime.block_on(World::new(Kind::Sqlite));
-    let strategy = histories().prop_flat_map(|history| {
-        let length = history.len();
-        (Just(history), orders(length), 1..4_usize)
+    let refunds = prop::collection::vec(1..30_u32, 0..3);
+    let strategy = (histories(), refunds).prop_flat_map(|(history, refunds)| {
+        let length = history.len() + refunds.len();
+        (Just((history, refunds)), orders(length), 1..4_usize)
     });
     let mut runner = TestRunner::new(Config { cases: 96, failure_persistence: None, ..Config::default() });
-    let result = runner.run(&strategy, |(history, order, batch)| {
+    let result = runner.run(&strategy, |((history, refunds), order, batch)| {
         runtime.block_on(async {
             let event = format!("{:016x}", rand::random::<u64>());
             let (click, other_click, other) = (world.click(), world.click(), format!("{event}-shuffled"));
-            let straight = (0..history.len()).map(|at| said(&click, &event, at, history[at])).collect();
-            let shuffled = order.iter().map(|at| said(&other_click, &other, *at, history[*at])).collect();
+            let postback = |click: &str, event: &str, at: usize| match history.get(at) {
+                Some(version) => said(click, event, at, *version),
+                None => refund(event, at, refunds[at - history.len()]),
+            };
+            let straight = (0..history.len() + refunds.len()).map(|at| postback(&click, &event, at)).collect();
+            let shuffled = order.iter().map(|at| postback(&other_click, &other, *at)).collect();
             let (expected, actual) = (worth(&world, straight, 1).await, worth(&world, shuffled, batch).await);
             prop_assert_eq!(expected, actual);
             prop_assert_eq!(world.database.verify_ledger().await.unwrap(), []);

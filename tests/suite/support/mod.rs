@@ -6,6 +6,7 @@ pub mod proxy;
 pub mod receiver;
 pub mod shop;
 pub mod site;
+pub mod tour;
 pub mod world;
 
 use std::time::Duration;

@@ -20,6 +20,8 @@ use super::{eventually, soon};
 
 /// How long a request may take before it is given up: above what the service grants itself.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(6);
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_postback");
 /// The signal that a failpoint ends a process with.
 const SIGABRT: i32 = 6;
 
@@ -33,10 +35,29 @@ pub struct Process {
 impl Process {
     /// Starts it with the settings of `site` and, if there is one, a failpoint; waits until it and its queue are ready.
     pub async fn start(site: &Site, failpoint: Option<&str>) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_postback"));
+        let mut command = Command::new(PROGRAM);
+        command.arg("serve");
+        Self::run(command, site, failpoint).await
+    }
+
+    /// The same with files of at most `bytes`, as on a disk that is full then; [`Process::lift_file_limit`] makes room.
+    pub async fn start_with_files_up_to(site: &Site, bytes: u64) -> Self {
+        // The limit is soft and in blocks of 512 bytes; a write beyond it fails instead of ending the process.
+        let limited = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$0\" serve", bytes / 512);
+        let mut command = Command::new("sh");
+        command.args(["-c", &limited, PROGRAM]);
+        Self::run(command, site, None).await
+    }
+
+    /// Makes room again after [`Process::start_with_files_up_to`].
+    pub async fn lift_file_limit(&self) {
+        let id = self.id().to_string();
+        let lifted = Command::new("prlimit").args(["--pid", &id, "--fsize=unlimited:"]).status().await.unwrap();
+        assert!(lifted.success());
+    }
+
+    async fn run(mut command: Command, site: &Site, failpoint: Option<&str>) -> Self {
         command
-            .arg("serve")
-            .env_clear()
             .envs(site.variables())
             .envs(failpoint.map(|order| ("POSTBACK_FAILPOINT", order)))
             .env("POSTBACK_LOG_FORMAT", "json")
@@ -94,10 +115,15 @@ impl Process {
 
     /// Asks it to stop, and waits until it has.
     pub async fn terminate(mut self) -> ExitStatus {
-        let id = self.child.id().expect("it runs").to_string();
+        let id = self.id().to_string();
         let told = Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
         assert!(told.success());
         soon("the service stops", self.child.wait()).await.unwrap()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// Its log lines so far.

@@ -1,5 +1,5 @@
-//! A webhook receiver on loopback: answers as it is told, keeps what it got, and verifies every signature with the
-//! Standard Webhooks project's own library.
+//! A receiver of webhooks and postbacks on loopback: answers as it is told, keeps what it got, and verifies every signature
+//! with the Standard Webhooks project's own library.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,9 +13,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// One POST as it arrived.
+/// One message as it arrived: the POST of a webhook, or the GET of a postback.
 #[derive(Clone, Debug)]
 pub struct Post {
+    /// Path and query.
+    pub target: String,
     /// Its `webhook-id`.
     pub id: String,
     /// Its headers, names in lower case.
@@ -24,7 +26,7 @@ pub struct Post {
     pub body: String,
     /// When it was complete.
     pub at: Instant,
-    /// Whether its signature is right.
+    /// Whether its signature is right; a GET must have none.
     pub signed: bool,
 }
 
@@ -35,6 +37,8 @@ pub enum Answer {
     Status(u16, String),
     /// 503 with `Retry-After` in seconds.
     RetryAfter(u64),
+    /// A status with `Retry-After` as a date.
+    RetryAt(u16, String),
     /// The connection is closed without an answer.
     Close,
     /// Nothing, ever.
@@ -105,6 +109,11 @@ impl Receiver {
         format!("http://127.0.0.1:{}/hook", self.port)
     }
 
+    /// Where it takes postbacks, for a query with macros.
+    pub fn postback_url(&self, query: &str) -> String {
+        format!("http://127.0.0.1:{}/track?{query}", self.port)
+    }
+
     /// What senders are to sign with.
     pub fn secret(&self) -> &SigningSecret {
         &self.secret
@@ -117,6 +126,11 @@ impl Receiver {
             assert!(post.signed, "a POST that does not verify: {post:?}");
         }
         posts
+    }
+
+    /// The bodies of everything that arrived, in order, whoever signed them.
+    pub fn bodies(&self) -> Vec<String> {
+        self.shared.posts.lock().unwrap().iter().map(|post| post.body.clone()).collect()
     }
 
     /// How often each `webhook-id` arrived.
@@ -155,6 +169,9 @@ impl Shared {
                 Answer::RetryAfter(seconds) => {
                     format!("HTTP/1.1 503 Later\r\nretry-after: {seconds}\r\ncontent-length: 0\r\n\r\n")
                 }
+                Answer::RetryAt(status, date) => {
+                    format!("HTTP/1.1 {status} Later\r\nretry-after: {date}\r\ncontent-length: 0\r\n\r\n")
+                }
                 Answer::Close => return,
                 // The sender gives up and closes.
                 Answer::Hang => return drop(stream.read_u8().await),
@@ -188,7 +205,9 @@ impl Drop for Open<'_> {
 async fn read(stream: &mut BufReader<TcpStream>, secret: &SigningSecret) -> Option<Post> {
     let mut line = String::new();
     stream.read_line(&mut line).await.ok().filter(|bytes| *bytes > 0)?;
-    assert!(line.starts_with("POST /hook "), "{line:?}");
+    let (method, target) = line.split_once(' ').and_then(|(method, rest)| Some((method, rest.split(' ').next()?)))?;
+    let (called, target) = (method == "GET", target.to_owned());
+    assert!(if called { target.starts_with("/track?") } else { line.starts_with("POST /hook ") }, "{line:?}");
     let mut headers = HashMap::new();
     loop {
         line.clear();
@@ -196,12 +215,13 @@ async fn read(stream: &mut BufReader<TcpStream>, secret: &SigningSecret) -> Opti
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    let length: usize = headers.get("content-length")?.parse().ok()?;
+    let length: usize = if called { 0 } else { headers.get("content-length")?.parse().ok()? };
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
-    let signed = verifies(&headers, &body, secret);
+    let bare = !headers.contains_key("webhook-signature") && !headers.contains_key("content-length");
+    let signed = if called { bare } else { verifies(&headers, &body, secret) };
     let (id, body) = (headers.get("webhook-id").cloned().unwrap_or_default(), String::from_utf8(body).unwrap());
-    Some(Post { id, headers, body, at: Instant::now(), signed })
+    Some(Post { target, id, headers, body, at: Instant::now(), signed })
 }
 
 fn verifies(headers: &HashMap<String, String>, body: &[u8], secret: &SigningSecret) -> bool {

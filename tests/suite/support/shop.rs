@@ -2,8 +2,9 @@
 
 use postback::domain::booking::Item;
 use postback::domain::catalog::{
-    Affiliate, Endpoint, EndpointSecret, GoalPolicy, Key, Operator, Owner, Plan, Program, Role, Source, Status,
+    Affiliate, EndpointSecret, GoalPolicy, Key, Operator, Owner, Plan, Program, Role, Source,
 };
+use postback::domain::endpoint::{Endpoint, EndpointKind};
 use postback::domain::event::EventType;
 use postback::domain::ids::{
     AffiliateId, EndpointId, EndpointSecretId, OperatorId, PlanId, ProgramId, ReceiptId, RequestId, SourceId,
@@ -67,8 +68,7 @@ impl Shop {
         let plan = Plan { id: self.plan_id, operator_id: operator.id, name: "plan".into(), created_at: now };
         let program = Program { id: self.program_id, ..world::program(now, operator.id, Some(plan.id)) };
         let goal = world::goal(now, program.id, "sale", GoalPolicy::Many, ConversionStatus::Approved);
-        let affiliate =
-            Affiliate { id: self.affiliate_id, name: "affiliate".into(), status: Status::Active, created_at: now };
+        let affiliate = Affiliate { id: self.affiliate_id, ..world::affiliate(now, "affiliate") };
         vec![
             Entry::Operator(operator),
             Entry::Source(source),
@@ -101,6 +101,13 @@ impl Shop {
         let id = endpoint.id;
         store.put(&[Entry::Endpoint(endpoint), Entry::EndpointSecret(secret)]).await.unwrap();
         id
+    }
+
+    /// A postback of the affiliate, told of these events at `receiver`; `query` has macros.
+    pub fn postback(&self, receiver: &Receiver, query: &str, events: &[EventType]) -> Endpoint {
+        let owner = Owner::Affiliate(self.affiliate_id);
+        let endpoint = world::endpoint(self.now, owner, events);
+        Endpoint { kind: EndpointKind::Postback, url: receiver.postback_url(query), ..endpoint }
     }
 
     /// A click of the affiliate, an hour ago.

@@ -101,6 +101,7 @@ impl Site {
             ("delivery.republish_after", "600ms"),
             ("delivery.hand_back_after", "300ms"),
             ("delivery.sweep_every", "200ms"),
+            ("commissions.settle_every", "200ms"),
             ("alerts.evaluate_every", "100ms"),
             ("outbound.allow_ranges", "127.0.0.0/8"),
         ];
@@ -161,9 +162,14 @@ impl Site {
 
     /// Starts the service, or says why it does not start.
     pub async fn try_start(&self) -> Result<Service, StartError> {
+        self.try_start_at(Clock::system()).await
+    }
+
+    /// The same by another clock.
+    pub async fn try_start_at(&self, clock: Clock) -> Result<Service, StartError> {
         let settings = self.settings();
         let life = Lifecycle::new(settings.server.drain);
-        let started = app::start(settings, Clock::system(), &life).await;
+        let started = app::start(settings, clock, &life).await;
         match started {
             Ok(app) => Ok(Service { state: app.state, life, _place: Arc::clone(&self.place) }),
             Err(error) => {
@@ -198,7 +204,7 @@ impl Service {
             store.count_in_state(state).await.unwrap() == count
         })
         .await;
-        for other in [DeliveryState::Pending, DeliveryState::Delivered, DeliveryState::Dead] {
+        for other in [DeliveryState::Pending, DeliveryState::Held, DeliveryState::Delivered, DeliveryState::Dead] {
             if other != state {
                 assert_eq!(store.count_in_state(other).await.unwrap(), 0, "{other:?}");
             }

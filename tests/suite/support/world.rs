@@ -8,17 +8,19 @@ use std::time::Duration;
 use postback::clock::Clock;
 use postback::domain::booking::{Item, Outcome};
 use postback::domain::catalog::{
-    Affiliate, Catalog, Endpoint, EndpointSecret, Goal, GoalPolicy, Key, Link, MacKey, Operator, Owner, Plan, Program,
-    Role, Source, Status,
+    Affiliate, Catalog, EndpointSecret, Goal, GoalPolicy, Key, Link, MacKey, Operator, Owner, Plan, Program, Role,
+    Source, Status,
 };
 use postback::domain::click::{ClickId, ClickMacKey, LinkCode};
+use postback::domain::customer::AttributionRule;
+use postback::domain::endpoint::{Endpoint, EndpointKind, EndpointStatus, Subscription};
 use postback::domain::event::EventType;
 use postback::domain::ids::{
     AffiliateId, ConversionId, EndpointId, EndpointSecretId, GoalId, KeyId, LinkId, OperatorId, PlanId, PlanVersionId,
     ProgramId, ReceiptId, RequestId, SourceId,
 };
 use postback::domain::money::Rounding;
-use postback::domain::plan::{FixedRate, PlanVersion, Terms};
+use postback::domain::plan::{FixedRate, PercentRate, PlanVersion, Terms};
 use postback::domain::postback::{ConversionStatus, Postback};
 use postback::domain::secret::ApiKey;
 use postback::domain::signature::{InboundScheme, SigningSecret};
@@ -94,8 +96,7 @@ impl World {
         let plan = Plan { id: PlanId::new(now), operator_id: operator.id, name: "Standard".into(), created_at: now };
         let plan_version = fixed(now, plan.id, &[("lead", "5"), ("sale", "20")]);
         let program = program(now, operator.id, Some(plan.id));
-        let affiliate =
-            Affiliate { id: AffiliateId::new(now), name: "Zoe".into(), status: Status::Active, created_at: now };
+        let affiliate = affiliate(now, "Zoe");
         let link = link(now, program.id, affiliate.id);
         Self {
             lead: goal(now, program.id, "lead", GoalPolicy::Once, ConversionStatus::Approved),
@@ -298,6 +299,7 @@ pub fn source(now: Timestamp, operator_id: OperatorId) -> Source {
         name: "Tracker".to_owned(),
         signature_scheme: InboundScheme::None,
         payout_override: false,
+        negative_is_refund: false,
         test: false,
         status: Status::Active,
         created_at: now,
@@ -313,6 +315,7 @@ pub fn api_key(now: Timestamp, key: &ApiKey, role: Role) -> Key {
         role,
         ip_allowlist: vec!["192.0.2.0/24".parse().unwrap()],
         rate_per_minute: 6_000,
+        test: false,
         expires_at: None,
         revoked_at: None,
         created_at: now,
@@ -334,6 +337,13 @@ pub fn fixed(now: Timestamp, plan_id: PlanId, rates: &[(&str, &str)]) -> PlanVer
     }
 }
 
+/// A version of a plan that has always been valid and pays a percentage of each sale, for so many months.
+pub fn percent(now: Timestamp, plan_id: PlanId, percent: &str, months: Option<u32>) -> PlanVersion {
+    let rate = PercentRate { goal: "sale".to_owned(), percent: percent.parse().unwrap(), months };
+    let terms = Terms::Percent { rates: vec![rate], rounding: Rounding::HalfUp };
+    PlanVersion { terms, ..fixed(now, plan_id, &[]) }
+}
+
 pub fn program(now: Timestamp, operator_id: OperatorId, default_plan_id: Option<PlanId>) -> Program {
     Program {
         id: ProgramId::new(now),
@@ -342,7 +352,9 @@ pub fn program(now: Timestamp, operator_id: OperatorId, default_plan_id: Option<
         currency: "EUR".parse().unwrap(),
         destination_url: "https://shop.example/?click={click_id}".to_owned(),
         attribution_window_days: 30,
+        attribution: AttributionRule::Lifetime,
         default_plan_id,
+        commission_hold_days: 0,
         status: Status::Active,
         created_at: now,
     }
@@ -362,6 +374,18 @@ pub fn goal(
         policy,
         default_status,
         min_click_seconds: 0,
+        hold_days: None,
+        commission_hold_days: None,
+        created_at: now,
+    }
+}
+
+pub fn affiliate(now: Timestamp, name: &str) -> Affiliate {
+    Affiliate {
+        id: AffiliateId::new(now),
+        name: name.to_owned(),
+        settlement_currency: None,
+        status: Status::Active,
         created_at: now,
     }
 }
@@ -381,9 +405,12 @@ pub fn endpoint(now: Timestamp, owner: Owner, event_types: &[EventType]) -> Endp
     Endpoint {
         id: EndpointId::new(now),
         owner,
+        kind: EndpointKind::Webhook,
         url: "https://affiliate.example/hook".to_owned(),
-        event_types: event_types.to_vec(),
-        status: Status::Active,
+        subscription: Subscription { event_types: event_types.to_vec(), ..Subscription::default() },
+        expected_status: None,
+        status: EndpointStatus::Active,
+        status_reason: None,
         created_at: now,
     }
 }

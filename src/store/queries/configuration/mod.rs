@@ -73,6 +73,7 @@ async fn read_delta(connection: &mut DbConnection, since: i64, key: &MasterKey) 
         affiliates: newer.rows("SELECT * FROM affiliates WHERE version > $1", nouns::affiliate).await?,
         agreements: newer.rows("SELECT * FROM agreements WHERE version > $1", nouns::agreement).await?,
         links: newer.rows("SELECT * FROM links WHERE version > $1", nouns::link).await?,
+        coupons: newer.rows("SELECT * FROM coupons WHERE version > $1", nouns::coupon).await?,
         keys: newer.rows("SELECT * FROM api_keys WHERE version > $1", nouns::key).await?,
         endpoints: newer
             .rows("SELECT * FROM endpoints WHERE version > $1 ORDER BY created_at, id", nouns::endpoint)
@@ -83,6 +84,9 @@ async fn read_delta(connection: &mut DbConnection, since: i64, key: &MasterKey) 
             })
             .await?,
         mac_keys: newer.rows("SELECT * FROM mac_keys WHERE version > $1", |row| secrets::mac_key(row, key)).await?,
+        fx_rates: newer
+            .rows("SELECT * FROM fx_rates WHERE version > $1 ORDER BY version, created_at, id", nouns::fx_rate)
+            .await?,
     })
 }
 

@@ -3,8 +3,10 @@
 use super::super::{to_json, to_name};
 use super::{Statement, secrets};
 use crate::domain::catalog::{
-    Affiliate, Agreement, Endpoint, Goal, Key, Link, Operator, Owner, Plan, Program, Role, Source,
+    Affiliate, Agreement, Coupon, Goal, Key, Link, Operator, Owner, Plan, Program, Role, Source,
 };
+use crate::domain::endpoint::Endpoint;
+use crate::domain::exchange::ExchangeRate;
 use crate::domain::plan::PlanVersion;
 use crate::domain::secret::MasterKey;
 use crate::domain::time::Timestamp;
@@ -25,10 +27,12 @@ pub fn statement(entry: &Entry, version: i64, key: &MasterKey) -> Result<Stateme
         Entry::Affiliate(row) => put_affiliate(row).bind(version),
         Entry::Agreement(row) => put_agreement(row).bind(version),
         Entry::Link(row) => put_link(row).bind(version),
+        Entry::Coupon(row) => put_coupon(row).bind(version),
         Entry::Key(row) => put_key(row).bind(version),
         Entry::Endpoint(row) => put_endpoint(row).bind(version),
         Entry::EndpointSecret(row) => secrets::put_endpoint_secret(row, key)?.bind(version),
         Entry::MacKey { key: row, created_at } => secrets::put_mac_key(row, *created_at, key)?.bind(version),
+        Entry::FxRate(row) => put_fx_rate(row).bind(version),
     })
 }
 
@@ -45,10 +49,10 @@ fn put_operator(row: &Operator) -> Statement {
 
 fn put_source(row: &Source) -> Statement {
     sqlx::query(
-        "INSERT INTO sources (id, operator_id, name, signature_scheme, payout_override, test, status, created_at, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+        "INSERT INTO sources (id, operator_id, name, signature_scheme, payout_override, negative_is_refund, test, status, \
+         created_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, signature_scheme = excluded.signature_scheme, \
-         payout_override = excluded.payout_override, test = excluded.test, status = excluded.status, \
+         payout_override = excluded.payout_override, negative_is_refund = excluded.negative_is_refund, test = excluded.test, status = excluded.status, \
          version = excluded.version WHERE sources.operator_id = excluded.operator_id",
     )
     .bind(row.id)
@@ -56,6 +60,7 @@ fn put_source(row: &Source) -> Statement {
     .bind(row.name.clone())
     .bind(to_name(&row.signature_scheme))
     .bind(row.payout_override)
+    .bind(row.negative_is_refund)
     .bind(row.test)
     .bind(to_name(&row.status))
     .bind(row.created_at)
@@ -63,11 +68,13 @@ fn put_source(row: &Source) -> Statement {
 
 fn put_program(row: &Program) -> Statement {
     sqlx::query(
-        "INSERT INTO programs (id, operator_id, name, currency, destination_url, attribution_window_days, \
-         default_plan_id, status, created_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+        "INSERT INTO programs (id, operator_id, name, currency, destination_url, attribution_window_days, attribution, \
+         default_plan_id, commission_hold_days, status, created_at, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, currency = excluded.currency, \
          destination_url = excluded.destination_url, attribution_window_days = excluded.attribution_window_days, \
-         default_plan_id = excluded.default_plan_id, status = excluded.status, version = excluded.version \
+         attribution = excluded.attribution, default_plan_id = excluded.default_plan_id, \
+         commission_hold_days = excluded.commission_hold_days, status = excluded.status, version = excluded.version \
          WHERE programs.operator_id = excluded.operator_id",
     )
     .bind(row.id)
@@ -76,17 +83,20 @@ fn put_program(row: &Program) -> Statement {
     .bind(row.currency.to_string())
     .bind(row.destination_url.clone())
     .bind(row.attribution_window_days)
+    .bind(to_name(&row.attribution))
     .bind(row.default_plan_id)
+    .bind(row.commission_hold_days)
     .bind(to_name(&row.status))
     .bind(row.created_at)
 }
 
 fn put_goal(row: &Goal) -> Statement {
     sqlx::query(
-        "INSERT INTO goals (id, program_id, name, policy, default_status, min_click_seconds, created_at, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+        "INSERT INTO goals (id, program_id, name, policy, default_status, min_click_seconds, hold_days, \
+         commission_hold_days, created_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
          ON CONFLICT (id) DO UPDATE SET policy = excluded.policy, default_status = excluded.default_status, \
-         min_click_seconds = excluded.min_click_seconds, version = excluded.version \
+         min_click_seconds = excluded.min_click_seconds, hold_days = excluded.hold_days, \
+         commission_hold_days = excluded.commission_hold_days, version = excluded.version \
          WHERE goals.program_id = excluded.program_id AND goals.name = excluded.name",
     )
     .bind(row.id)
@@ -95,6 +105,8 @@ fn put_goal(row: &Goal) -> Statement {
     .bind(to_name(&row.policy))
     .bind(row.default_status.as_str())
     .bind(row.min_click_seconds)
+    .bind(row.hold_days)
+    .bind(row.commission_hold_days)
     .bind(row.created_at)
 }
 
@@ -124,12 +136,30 @@ fn put_plan_version(row: &PlanVersion, created_at: Timestamp) -> Statement {
 
 fn put_affiliate(row: &Affiliate) -> Statement {
     sqlx::query(
-        "INSERT INTO affiliates (id, name, status, created_at, version) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (id) DO UPDATE SET name = excluded.name, status = excluded.status, version = excluded.version",
+        "INSERT INTO affiliates (id, name, settlement_currency, status, created_at, version) \
+         VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, settlement_currency = excluded.settlement_currency, \
+         status = excluded.status, version = excluded.version",
     )
     .bind(row.id)
     .bind(row.name.clone())
+    .bind(row.settlement_currency.map(|currency| currency.to_string()))
     .bind(to_name(&row.status))
+    .bind(row.created_at)
+}
+
+/// Immutable: a second one with the same id is refused.
+fn put_fx_rate(row: &ExchangeRate) -> Statement {
+    sqlx::query(
+        "INSERT INTO fx_rates (id, base, quote, rate, valid_from, source, created_at, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(row.id)
+    .bind(row.base.to_string())
+    .bind(row.quote.to_string())
+    .bind(row.rate.to_string())
+    .bind(row.valid_from)
+    .bind(row.source.clone())
     .bind(row.created_at)
 }
 
@@ -163,6 +193,23 @@ fn put_link(row: &Link) -> Statement {
     .bind(row.created_at)
 }
 
+fn put_coupon(row: &Coupon) -> Statement {
+    sqlx::query(
+        "INSERT INTO coupons (id, operator_id, program_id, affiliate_id, code, status, created_at, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+         ON CONFLICT (id) DO UPDATE SET status = excluded.status, version = excluded.version \
+         WHERE coupons.operator_id = excluded.operator_id AND coupons.program_id = excluded.program_id \
+         AND coupons.affiliate_id = excluded.affiliate_id AND coupons.code = excluded.code",
+    )
+    .bind(row.id)
+    .bind(row.operator_id)
+    .bind(row.program_id)
+    .bind(row.affiliate_id)
+    .bind(row.code.clone())
+    .bind(to_name(&row.status))
+    .bind(row.created_at)
+}
+
 fn put_key(row: &Key) -> Statement {
     let (role, operator_id, source_id, affiliate_id) = match row.role {
         Role::Admin => ("admin", None, None, None),
@@ -171,8 +218,8 @@ fn put_key(row: &Key) -> Statement {
     };
     sqlx::query(
         "INSERT INTO api_keys (id, public_id, hash, name, role, operator_id, source_id, affiliate_id, ip_allowlist, \
-         rate_per_minute, expires_at, revoked_at, created_at, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+         rate_per_minute, test, expires_at, revoked_at, created_at, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, ip_allowlist = excluded.ip_allowlist, \
          rate_per_minute = excluded.rate_per_minute, expires_at = excluded.expires_at, \
          revoked_at = excluded.revoked_at, version = excluded.version \
@@ -190,6 +237,7 @@ fn put_key(row: &Key) -> Statement {
     .bind(affiliate_id)
     .bind(to_json(&row.ip_allowlist))
     .bind(row.rate_per_minute)
+    .bind(row.test)
     .bind(row.expires_at)
     .bind(row.revoked_at)
     .bind(row.created_at)
@@ -201,18 +249,25 @@ fn put_endpoint(row: &Endpoint) -> Statement {
         Owner::Operator(id) => (None, Some(id)),
     };
     sqlx::query(
-        "INSERT INTO endpoints (id, affiliate_id, operator_id, url, event_types, status, created_at, version) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+        "INSERT INTO endpoints (id, affiliate_id, operator_id, kind, url, event_types, goals, statuses, \
+         expected_status, status, status_reason, created_at, version) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
          ON CONFLICT (id) DO UPDATE SET url = excluded.url, event_types = excluded.event_types, \
-         status = excluded.status, version = excluded.version \
+         goals = excluded.goals, statuses = excluded.statuses, expected_status = excluded.expected_status, \
+         status = excluded.status, status_reason = excluded.status_reason, version = excluded.version \
          WHERE endpoints.affiliate_id IS NOT DISTINCT FROM excluded.affiliate_id \
-         AND endpoints.operator_id IS NOT DISTINCT FROM excluded.operator_id",
+         AND endpoints.operator_id IS NOT DISTINCT FROM excluded.operator_id AND endpoints.kind = excluded.kind",
     )
     .bind(row.id)
     .bind(affiliate_id)
     .bind(operator_id)
+    .bind(to_name(&row.kind))
     .bind(row.url.clone())
-    .bind(to_json(&row.event_types))
+    .bind(to_json(&row.subscription.event_types))
+    .bind(to_json(&row.subscription.goals))
+    .bind(to_json(&row.subscription.statuses))
+    .bind(row.expected_status.map(i32::from))
     .bind(to_name(&row.status))
+    .bind(row.status_reason.clone())
     .bind(row.created_at)
 }

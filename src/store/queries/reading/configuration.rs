@@ -3,7 +3,9 @@
 use super::super::super::dialect::Engine;
 use super::super::nouns;
 use super::Select;
-use crate::domain::catalog::{Affiliate, Endpoint, Goal, Key, Link, Operator, Plan, Program, Source};
+use crate::domain::catalog::{Affiliate, Goal, Key, Link, Operator, Plan, Program, Source};
+use crate::domain::endpoint::Endpoint;
+use crate::domain::exchange::ExchangeRate;
 use crate::domain::ids::KeyId;
 use crate::domain::plan::PlanVersion;
 use crate::store::StoreError;
@@ -42,6 +44,10 @@ pub async fn plan_versions(engine: &Engine, filter: &Filter, page: Page) -> Resu
 
 pub async fn affiliates(engine: &Engine, page: Page) -> Result<Vec<Affiliate>, StoreError> {
     Select::of("SELECT * FROM affiliates WHERE true").page(engine, "id", page, nouns::affiliate).await
+}
+
+pub async fn fx_rates(engine: &Engine, page: Page) -> Result<Vec<ExchangeRate>, StoreError> {
+    Select::of("SELECT * FROM fx_rates WHERE true").page(engine, "id", page, nouns::fx_rate).await
 }
 
 pub async fn links(engine: &Engine, filter: &Filter, page: Page) -> Result<Vec<Link>, StoreError> {

@@ -4,33 +4,58 @@ use sqlx::Row;
 
 use super::super::super::dialect::{DbRow, Engine};
 use super::super::from_name;
+use super::super::replays::acknowledgement;
 use super::Select;
-use crate::domain::ids::DeliveryId;
+use crate::domain::ids::{DeliveryId, LeaseId};
 use crate::store::StoreError;
 use crate::store::reading::{AttemptView, DeliveryView, Filter, Page};
 
 /// An affiliate's or operator's deliveries are those to its own endpoints.
-const DELIVERIES: &str = "SELECT d.*, e.event_type, e.body FROM deliveries d JOIN events e ON e.id = d.event_id \
-     JOIN endpoints p ON p.id = d.endpoint_id WHERE true";
+pub const DELIVERIES: &str = "SELECT d.*, e.event_type, e.body, a.acknowledged_at, a.acknowledged_by, a.note \
+     FROM deliveries d JOIN events e ON e.id = d.event_id JOIN endpoints p ON p.id = d.endpoint_id \
+     LEFT JOIN delivery_acknowledgements a ON a.delivery_id = d.id AND a.epoch = d.epoch WHERE true";
 
 pub async fn deliveries(engine: &Engine, filter: &Filter, page: Page) -> Result<Vec<DeliveryView>, StoreError> {
     let select = Select::of(DELIVERIES).only("d.endpoint_id", filter.endpoint_id);
     let select = select.only("p.affiliate_id", filter.affiliate_id).only("p.operator_id", filter.operator_id);
-    select.only("d.state", filter.status.clone()).page(engine, "d.id", page, delivery_view).await
+    let select = select.only("d.state", filter.status.clone());
+    let select = select.only("(a.delivery_id IS NOT NULL)", filter.acknowledged);
+    select.page(engine, "d.id", page, delivery_view).await
 }
 
 pub async fn delivery(engine: &Engine, id: DeliveryId) -> Result<Option<DeliveryView>, StoreError> {
-    let whole = |row: &DbRow| Ok(DeliveryView { body: Some(row.try_get("body")?), ..delivery_view(row)? });
+    let whole = |row: &DbRow| {
+        let running = running(row)?.into_iter().collect();
+        Ok(DeliveryView { body: Some(row.try_get("body")?), attempts: running, ..delivery_view(row)? })
+    };
     let Some(mut view) = Select::of(DELIVERIES).one(engine, "d.id", id.uuid(), whole).await? else {
         return Ok(None);
     };
     let select = "SELECT * FROM attempts WHERE delivery_id = $1 ORDER BY epoch, number";
     let rows = sqlx::query(select).bind(id).fetch_all(&engine.reader).await?;
-    view.attempts = rows.iter().map(attempt_view).collect::<Result<_, _>>()?;
+    let ended = rows.iter().map(attempt_view).collect::<Result<Vec<_>, _>>()?;
+    view.attempts.splice(0..0, ended);
     Ok(Some(view))
 }
 
-fn delivery_view(row: &DbRow) -> Result<DeliveryView, StoreError> {
+/// The attempt that is under way, of which nothing is known yet.
+fn running(row: &DbRow) -> Result<Option<AttemptView>, StoreError> {
+    let lease: Option<LeaseId> = row.try_get("lease_id")?;
+    let Some(lease) = lease else { return Ok(None) };
+    Ok(Some(AttemptView {
+        epoch: row.try_get("epoch")?,
+        number: row.try_get("attempt")?,
+        started_at: lease.made_at(),
+        finished_at: None,
+        outcome: "unknown".to_owned(),
+        status: None,
+        body_start: None,
+        error: None,
+        duration_ms: None,
+    }))
+}
+
+pub fn delivery_view(row: &DbRow) -> Result<DeliveryView, StoreError> {
     Ok(DeliveryView {
         id: row.try_get("id")?,
         event_id: row.try_get("event_id")?,
@@ -45,6 +70,7 @@ fn delivery_view(row: &DbRow) -> Result<DeliveryView, StoreError> {
         next_attempt_at: row.try_get("next_attempt_at")?,
         settled_at: row.try_get("settled_at")?,
         dead_reason: row.try_get("dead_reason")?,
+        acknowledgement: acknowledgement(row)?,
         body: None,
         attempts: Vec::new(),
     })

@@ -1,19 +1,26 @@
 //! Lists and single objects for people. A list is put together from fixed pieces of SQL; values are always bound.
 
 mod configuration;
+mod customers;
 mod deliveries;
 mod traffic;
+
+pub use self::deliveries::{DELIVERIES, delivery_view};
 
 use async_trait::async_trait;
 use sqlx::{Encode, QueryBuilder, Type};
 use uuid::Uuid;
 
 use super::super::dialect::{Db, DbRow, Engine};
-use crate::domain::catalog::{Affiliate, Endpoint, Goal, Key, Link, Operator, Plan, Program, Source};
-use crate::domain::ids::{CommissionId, ConversionId, DeliveryId, KeyId, ReceiptId};
+use crate::domain::catalog::{Affiliate, Goal, Key, Link, Operator, Plan, Program, Source};
+use crate::domain::endpoint::Endpoint;
+use crate::domain::exchange::ExchangeRate;
+use crate::domain::ids::{CommissionId, ConversionId, CustomerId, DeliveryId, KeyId, ReceiptId};
 use crate::domain::plan::PlanVersion;
 use crate::store::StoreError;
-use crate::store::reading::{CommissionView, ConversionView, DeliveryView, Filter, Page, Reading, ReceiptView};
+use crate::store::reading::{
+    CommissionView, ConversionView, CustomerView, DeliveryView, Filter, Page, Reading, ReceiptView,
+};
 
 #[async_trait]
 impl Reading for Engine {
@@ -43,6 +50,10 @@ impl Reading for Engine {
 
     async fn affiliates(&self, page: Page) -> Result<Vec<Affiliate>, StoreError> {
         configuration::affiliates(self, page).await
+    }
+
+    async fn fx_rates(&self, page: Page) -> Result<Vec<ExchangeRate>, StoreError> {
+        configuration::fx_rates(self, page).await
     }
 
     async fn links(&self, filter: &Filter, page: Page) -> Result<Vec<Link>, StoreError> {
@@ -77,6 +88,14 @@ impl Reading for Engine {
         traffic::conversion(self, id).await
     }
 
+    async fn customers(&self, filter: &Filter, page: Page) -> Result<Vec<CustomerView>, StoreError> {
+        customers::customers(self, filter, page).await
+    }
+
+    async fn customer(&self, id: CustomerId) -> Result<Option<CustomerView>, StoreError> {
+        customers::customer(self, id).await
+    }
+
     async fn commissions(&self, filter: &Filter, page: Page) -> Result<Vec<CommissionView>, StoreError> {
         traffic::commissions(self, filter, page).await
     }
@@ -95,16 +114,16 @@ impl Reading for Engine {
 }
 
 /// A SELECT that grows by conditions. Every piece of text is written in this program.
-struct Select(QueryBuilder<Db>);
+pub(super) struct Select(QueryBuilder<Db>);
 
 impl Select {
     /// `select` ends in a condition, be it `WHERE true`.
-    fn of(select: &'static str) -> Self {
+    pub(super) fn of(select: &'static str) -> Self {
         Self(QueryBuilder::new(select))
     }
 
     /// Narrows to rows where `column` has this value, if one is given.
-    fn only<T>(mut self, column: &'static str, value: Option<T>) -> Self
+    pub(super) fn only<T>(mut self, column: &'static str, value: Option<T>) -> Self
     where
         T: for<'t> Encode<'t, Db> + Type<Db>,
     {
@@ -142,7 +161,7 @@ impl Select {
     }
 
     /// One page, newest first; `id` is the column that orders.
-    async fn page<T>(
+    pub(super) async fn page<T>(
         mut self,
         engine: &Engine,
         id: &'static str,

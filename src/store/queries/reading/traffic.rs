@@ -3,14 +3,14 @@
 use sqlx::Row;
 
 use super::super::super::dialect::{self, DbRow, Engine};
-use super::super::nouns::currency;
-use super::super::{from_json, from_name, from_name_opt};
+use super::super::nouns::{currency, currency_opt};
+use super::super::{from_json, from_json_opt, from_name, from_name_opt};
 use super::Select;
 use crate::domain::dedup::event_key;
 use crate::domain::ids::{CommissionId, ConversionId, ReceiptId, SourceId};
 use crate::domain::postback::Postback;
 use crate::store::StoreError;
-use crate::store::reading::{CommissionView, ConversionView, Filter, LaterVerdict, Page, ReceiptView};
+use crate::store::reading::{CommissionView, ConversionView, Filter, LaterVerdict, Page, PastRevision, ReceiptView};
 use crate::store::rows::Rows;
 
 /// The verdict in force is the latest; a later accepted one has no code, so the columns are taken together.
@@ -18,7 +18,8 @@ const RECEIPTS: &str = "SELECT * FROM (SELECT r.id, r.operator_id, r.source_id, 
      r.content_type, r.query, r.body, r.peer, COALESCE(l.verdict, r.verdict) AS verdict, \
      CASE WHEN l.id IS NULL THEN r.code ELSE l.code END AS code, \
      CASE WHEN l.id IS NULL THEN r.field ELSE l.field END AS field, \
-     CASE WHEN l.id IS NULL THEN r.conversion_id ELSE l.conversion_id END AS conversion_id \
+     CASE WHEN l.id IS NULL THEN r.conversion_id ELSE l.conversion_id END AS conversion_id, \
+     CASE WHEN l.id IS NULL THEN r.note ELSE l.note END AS note \
      FROM receipts r LEFT JOIN receipt_verdicts l ON l.id = \
      (SELECT v.id FROM receipt_verdicts v WHERE v.receipt_id = r.id ORDER BY v.id DESC LIMIT 1)) AS shown WHERE true";
 
@@ -32,8 +33,8 @@ pub async fn receipt(engine: &Engine, id: ReceiptId) -> Result<Option<ReceiptVie
     let Some(mut view) = Select::of(RECEIPTS).one(engine, "id", id.uuid(), receipt_view).await? else {
         return Ok(None);
     };
-    let select = "SELECT decided_at, verdict, code, field, conversion_id FROM receipt_verdicts \
-         WHERE receipt_id = $1 ORDER BY id";
+    let select = "SELECT decided_at, verdict, code, field, conversion_id, replayed_by, replay_id \
+         FROM receipt_verdicts WHERE receipt_id = $1 ORDER BY id";
     let rows = sqlx::query(select).bind(id).fetch_all(&engine.reader).await?;
     view.later_verdicts = rows.iter().map(later_verdict).collect::<Result<_, _>>()?;
     Ok(Some(view))
@@ -56,6 +57,7 @@ fn receipt_view(row: &DbRow) -> Result<ReceiptView, StoreError> {
         code: row.try_get("code")?,
         field: row.try_get("field")?,
         conversion_id: row.try_get("conversion_id")?,
+        disagreement: from_json_opt(row, "note")?,
         later_verdicts: Vec::new(),
     })
 }
@@ -67,11 +69,14 @@ fn later_verdict(row: &DbRow) -> Result<LaterVerdict, StoreError> {
         code: row.try_get("code")?,
         field: row.try_get("field")?,
         conversion_id: row.try_get("conversion_id")?,
+        replayed_by: row.try_get("replayed_by")?,
+        replay_id: row.try_get("replay_id")?,
     })
 }
 
 const CONVERSIONS: &str = "SELECT id, operator_id, source_id, program_id, goal, affiliate_id, receipt_id, status, \
-     currency, occurred_at, received_at, updated_at, revision, test, content, no_commission FROM conversions WHERE true";
+     currency, occurred_at, received_at, updated_at, revision, test, content, no_commission, refunds, \
+     hold_until, booked_period, changed_by FROM conversions WHERE true";
 
 pub async fn conversions(engine: &Engine, filter: &Filter, page: Page) -> Result<Vec<ConversionView>, StoreError> {
     let select = Select::of(CONVERSIONS).only("operator_id", filter.operator_id).only("source_id", filter.source_id);
@@ -103,7 +108,27 @@ async fn conversions_of_event(
 }
 
 pub async fn conversion(engine: &Engine, id: ConversionId) -> Result<Option<ConversionView>, StoreError> {
-    Select::of(CONVERSIONS).one(engine, "id", id.uuid(), conversion_view).await
+    let Some(mut view) = Select::of(CONVERSIONS).one(engine, "id", id.uuid(), conversion_view).await? else {
+        return Ok(None);
+    };
+    let select = "SELECT revision, receipt_id, status, content, occurred_at, changed_by, superseded_at \
+         FROM conversion_revisions WHERE conversion_id = $1 ORDER BY revision";
+    let rows = sqlx::query(select).bind(id).fetch_all(&engine.reader).await?;
+    view.past_revisions = rows.iter().map(past_revision).collect::<Result<_, _>>()?;
+    Ok(Some(view))
+}
+
+fn past_revision(row: &DbRow) -> Result<PastRevision, StoreError> {
+    let Postback { amount, .. } = from_json(row, "content")?;
+    Ok(PastRevision {
+        revision: row.try_get("revision")?,
+        receipt_id: row.try_get("receipt_id")?,
+        status: from_name(row, "status")?,
+        amount,
+        occurred_at: row.try_get("occurred_at")?,
+        changed_by: from_json_opt(row, "changed_by")?.unwrap_or_default(),
+        superseded_at: row.try_get("superseded_at")?,
+    })
 }
 
 fn conversion_view(row: &DbRow) -> Result<ConversionView, StoreError> {
@@ -128,6 +153,11 @@ fn conversion_view(row: &DbRow) -> Result<ConversionView, StoreError> {
         revision: row.try_get("revision")?,
         test: row.try_get("test")?,
         no_commission: from_name_opt(row, "no_commission")?,
+        refunds: from_json_opt(row, "refunds")?.unwrap_or_default(),
+        hold_until: row.try_get("hold_until")?,
+        booked_period: row.try_get("booked_period")?,
+        changed_by: from_json_opt(row, "changed_by")?.unwrap_or_default(),
+        past_revisions: Vec::new(),
     })
 }
 
@@ -153,8 +183,10 @@ fn commission_view(row: &DbRow) -> Result<CommissionView, StoreError> {
         plan_version_id: row.try_get("plan_version_id")?,
         amount: row.try_get("amount")?,
         currency: currency(row, "currency")?,
+        awaits: currency_opt(row, "awaits")?,
         booked: row.try_get("booked")?,
         state: from_name(row, "state")?,
+        hold_until: row.try_get("hold_until")?,
         revision: row.try_get("revision")?,
         explanation: from_json(row, "explanation")?,
         created_at: row.try_get("created_at")?,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use sqlx::Row;
 
 use super::super::super::dialect::{self, DbConnection, DbRow};
-use super::super::nouns::currency;
-use super::super::{from_json, from_name, from_name_opt};
+use super::super::nouns::{currency, currency_opt};
+use super::super::{from_json, from_json_opt, from_name, from_name_opt};
 use crate::domain::booking::{Booked, Booking, Prepared};
 use crate::domain::commission::Commission;
 use crate::domain::conversion::{Conversion, Seen};
@@ -52,7 +52,7 @@ pub async fn take_keys(
 }
 
 /// Locks and loads conversions with their commissions, in sorted order.
-async fn load_booked(
+pub async fn load_booked(
     connection: &mut DbConnection,
     ids: Vec<ConversionId>,
     booking: &mut Booking<'_>,
@@ -95,9 +95,14 @@ fn conversion(row: &DbRow) -> Result<Conversion, StoreError> {
         revision: row.try_get("revision")?,
         test: row.try_get("test")?,
         content: from_json(row, "content")?,
+        refunds: from_json_opt(row, "refunds")?.unwrap_or_default(),
+        hold_until: row.try_get("hold_until")?,
+        booked_period: row.try_get("booked_period")?,
+        changed_by: from_json_opt(row, "changed_by")?.unwrap_or_default(),
         click_subs: from_json(row, "click_subs")?,
         seen: Seen::from_bytes(&seen).ok_or_else(|| StoreError::Corrupt("conversions.seen".to_owned()))?,
         no_commission: from_name_opt(row, "no_commission")?,
+        recurrence: row.try_get("recurrence")?,
     })
 }
 
@@ -110,8 +115,10 @@ fn commission(row: &DbRow) -> Result<Commission, StoreError> {
         affiliate_id: row.try_get("affiliate_id")?,
         plan_version_id: row.try_get("plan_version_id")?,
         money: Money { amount: row.try_get("amount")?, currency: currency(row, "currency")? },
+        awaits: currency_opt(row, "awaits")?,
         booked: row.try_get("booked")?,
         state: from_name(row, "state")?,
+        hold_until: row.try_get("hold_until")?,
         revision: row.try_get("revision")?,
         explanation: row.try_get("explanation")?,
         created_at: row.try_get("created_at")?,

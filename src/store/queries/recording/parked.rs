@@ -7,6 +7,7 @@ use sqlx::Row;
 use super::super::super::dialect::{self, DbConnection, DbRow};
 use super::super::{from_json, from_name};
 use super::clicks::{load_clicks, wanted_clicks};
+use super::customers::{load_customers, wanted_customers};
 use crate::domain::booking::{Booking, Item, Prepared};
 use crate::domain::ids::ReceiptId;
 use crate::domain::postback::Postback;
@@ -25,7 +26,7 @@ struct Waiting {
 }
 
 /// Puts what is parked with what arrived: whatever waits for these keys, for a click or event among the arrivals, or
-/// for an event among what was just found. What waited for its click goes before the arrivals, what waited for an
+/// for an event among what was just found. What waited for its click or its customer goes before the arrivals, what waited for an
 /// event goes after them, each in the order received.
 pub async fn join_parked(
     connection: &mut DbConnection,
@@ -41,6 +42,8 @@ pub async fn join_parked(
         let rows = load_parked(connection, &wanted).await?;
         let clicks = wanted_clicks(rows.iter().map(|waiting| &waiting.item), booking.catalog());
         booking.clicks_known(load_clicks(connection, clicks).await?);
+        let customers = wanted_customers(rows.iter().map(|waiting| &waiting.item), booking.catalog());
+        booking.customers_known(load_customers(connection, customers).await?);
         asked.append(&mut wanted);
         for Waiting { item, reason } in rows {
             let received = (item.received_at, item.receipt_id);

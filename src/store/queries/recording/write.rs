@@ -3,33 +3,45 @@
 use std::collections::HashSet;
 
 use super::super::super::dialect::{self, DbConnection};
-use super::super::{to_json, to_name};
-use crate::domain::booking::{Booked, Booking, NewDelivery, Outcome, Parked};
+use super::super::{ledger, outbox, to_json, to_name};
+use super::Batch;
+use super::again::Again;
+use super::customers;
+use crate::domain::booking::{Booked, Booking, Outcome, Parked};
 use crate::domain::catalog::Catalog;
 use crate::domain::commission::Commission;
+use crate::domain::conversion::ChangedBy;
 use crate::domain::ids::{ReceiptId, VerdictId};
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::Verdict;
 use crate::store::StoreError;
+use crate::store::outbox::Told;
 use crate::store::recording::{Arrival, RecordTerms, Recorded};
 use crate::store::rows::Rows;
 
 /// Writes what the batch came to.
 pub async fn write(
     connection: &mut DbConnection,
-    arrivals: &[Arrival],
+    batch: Batch<'_>,
     outcomes: Vec<Outcome>,
     booking: &Booking<'_>,
     terms: RecordTerms,
-    catalog: &Catalog,
 ) -> Result<Recorded, StoreError> {
+    let Batch { arrivals, again, .. } = batch;
     let arrived: HashSet<ReceiptId> = arrivals.iter().map(|arrival| arrival.item.receipt_id).collect();
-    let (outcomes, unparked): (Vec<_>, Vec<_>) =
+    let (outcomes, later): (Vec<_>, Vec<_>) =
         outcomes.into_iter().partition(|outcome| arrived.contains(&outcome.receipt_id));
+    let (replayed, unparked): (Vec<_>, Vec<_>) =
+        later.into_iter().partition(|outcome| again.is_some_and(|again| again.is_about(outcome.receipt_id)));
     let writes = booking.writes();
     write_receipts(connection, arrivals, &outcomes).await?;
-    write_later_verdicts(connection, &unparked, terms.now).await?;
-    write_parked(connection, &writes.parked, &writes.unparked, terms, catalog).await?;
+    // Still waiting is no verdict, unless somebody asked.
+    let decided = unparked.iter().filter(|outcome| !matches!(outcome.verdict, Verdict::Parked(_)));
+    write_later_verdicts(connection, &decided.collect::<Vec<_>>(), None, terms.now).await?;
+    write_later_verdicts(connection, &replayed.iter().collect::<Vec<_>>(), again, terms.now).await?;
+    write_parked(connection, &writes.parked, &writes.unparked, terms, booking.catalog(), again).await?;
+
+    customers::bind_customers(connection, &writes.bound, terms.now).await?;
 
     let created: Vec<&Booked> = writes.created.iter().filter_map(|id| booking.booked(*id)).collect();
     let changed: Vec<&Booked> = writes.changed.iter().filter_map(|id| booking.booked(*id)).collect();
@@ -42,13 +54,19 @@ pub async fn write(
     insert_commissions(connection, &new.collect::<Vec<_>>()).await?;
     let known = earned.into_iter().filter_map(|booked| booked.commission.as_ref());
     update_commissions(connection, &known.collect::<Vec<_>>()).await?;
-    insert_postings(connection, booking).await?;
-    insert_events(connection, booking).await?;
-    insert_deliveries(connection, &writes.deliveries, terms).await?;
-
-    let hints: Vec<_> = writes.deliveries.iter().take(terms.room).map(NewDelivery::hint).collect();
-    let deferred = writes.deliveries.len() - hints.len();
-    Ok(Recorded { outcomes, unparked, hints, deferred })
+    ledger::post(connection, &writes.postings).await?;
+    let Told { hints, deferred } = outbox::write(connection, &writes.outbox, terms.outbox()).await?;
+    Ok(Recorded {
+        outcomes,
+        unparked,
+        replayed,
+        hints,
+        deferred,
+        bound: writes.bound.len(),
+        changed: writes.changed.len(),
+        refused: None,
+        settled: 0,
+    })
 }
 
 async fn write_receipts(
@@ -72,11 +90,12 @@ async fn write_receipts(
         .col("verdict", |(_, outcome)| outcome.verdict.as_str())
         .opt("code", |(_, outcome)| outcome.verdict.reason())
         .opt("field", |(_, outcome)| field(outcome))
-        .opt("conversion_id", |(_, outcome)| outcome.conversion_id);
+        .opt("conversion_id", |(_, outcome)| outcome.conversion_id)
+        .opt("note", |(_, outcome)| outcome.disagreement.as_ref().map(to_json));
     let insert = "INSERT INTO receipts (id, operator_id, source_id, key_id, request_id, received_at, method, \
-         content_type, query, body, peer, verdict, code, field, conversion_id) \
+         content_type, query, body, peer, verdict, code, field, conversion_id, note) \
          SELECT id, operator_id, source_id, key_id, request_id, received_at, method, content_type, query, body, peer, \
-         verdict, code, field, conversion_id FROM {rows}";
+         verdict, code, field, conversion_id, note FROM {rows}";
     dialect::execute_rows(connection, insert, rows).await?;
     Ok(())
 }
@@ -85,24 +104,28 @@ fn field(outcome: &Outcome) -> Option<String> {
     outcome.rejection.as_ref().and_then(|rejection| rejection.field.clone())
 }
 
-/// The verdicts on what was parked earlier; still waiting is no verdict.
+/// Verdicts on receipts that are stored already, with who asked for them.
 async fn write_later_verdicts(
     connection: &mut DbConnection,
-    outcomes: &[Outcome],
+    decided: &[&Outcome],
+    again: Option<&Again<'_>>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let decided: Vec<&Outcome> =
-        outcomes.iter().filter(|outcome| !matches!(outcome.verdict, Verdict::Parked(_))).collect();
-    let rows = Rows::of(&decided)
+    let (by, replay_id) = (again.map(|again| again.by.to_string()), again.and_then(|again| again.replay_id));
+    let rows = Rows::of(decided)
         .col("id", |_| VerdictId::new(now))
         .col("receipt_id", |outcome| outcome.receipt_id)
         .col("decided_at", |_| now)
         .col("verdict", |outcome| outcome.verdict.as_str())
         .opt("code", |outcome| outcome.verdict.reason())
         .opt("field", |outcome| field(outcome))
-        .opt("conversion_id", |outcome| outcome.conversion_id);
-    let insert = "INSERT INTO receipt_verdicts (id, receipt_id, decided_at, verdict, code, field, conversion_id) \
-         SELECT id, receipt_id, decided_at, verdict, code, field, conversion_id FROM {rows}";
+        .opt("conversion_id", |outcome| outcome.conversion_id)
+        .opt("note", |outcome| outcome.disagreement.as_ref().map(to_json))
+        .opt("replayed_by", |_| by.clone())
+        .opt("replay_id", |_| replay_id);
+    let insert = "INSERT INTO receipt_verdicts (id, receipt_id, decided_at, verdict, code, field, conversion_id, note, \
+         replayed_by, replay_id) SELECT id, receipt_id, decided_at, verdict, code, field, conversion_id, note, \
+         replayed_by, replay_id FROM {rows}";
     dialect::execute_rows(connection, insert, rows).await?;
     Ok(())
 }
@@ -113,7 +136,12 @@ async fn write_parked(
     unparked: &[ReceiptId],
     terms: RecordTerms,
     catalog: &Catalog,
+    again: Option<&Again<'_>>,
 ) -> Result<(), StoreError> {
+    // Whoever asks for a receipt to be judged again gives it as long to wait as if it had just arrived.
+    let since = move |parked: &Parked| {
+        if again.is_some_and(|again| again.is_about(parked.receipt_id)) { terms.now } else { parked.received_at }
+    };
     let rows = Rows::of(unparked).col("receipt", |id| *id);
     let delete = "DELETE FROM parked WHERE receipt_id IN (SELECT v.receipt FROM {rows})";
     dialect::execute_rows(connection, delete, rows).await?;
@@ -122,14 +150,15 @@ async fn write_parked(
         .opt("operator_id", |parked| catalog.source(parked.source_id).map(|source| source.operator_id))
         .col("source_id", |parked| parked.source_id)
         .opt("click_id", |parked| parked.postback.click_id.as_ref().map(|click| click.as_str()))
+        .opt("customer_id", |parked| parked.postback.customer_id.as_ref().map(|id| id.as_str()))
         .col("received_at", |parked| parked.received_at)
         .col("wait_key", |parked| parked.wait_key.as_str())
         .col("reason", |parked| parked.reason.as_str())
         .col("postback", |parked| to_json(&parked.postback))
-        .col("expires_at", move |parked| parked.received_at.plus(terms.park_for));
-    let insert = "INSERT INTO parked (receipt_id, operator_id, source_id, click_id, received_at, wait_key, reason, \
-         postback, expires_at) SELECT receipt_id, operator_id, source_id, click_id, received_at, wait_key, reason, \
-         postback, expires_at FROM {rows}";
+        .col("expires_at", move |parked| since(parked).plus(terms.park_for));
+    let insert = "INSERT INTO parked (receipt_id, operator_id, source_id, click_id, customer_id, received_at, wait_key, \
+         reason, postback, expires_at) SELECT receipt_id, operator_id, source_id, click_id, customer_id, received_at, \
+         wait_key, reason, postback, expires_at FROM {rows}";
     dialect::execute_rows(connection, insert, rows).await?;
     Ok(())
 }
@@ -155,15 +184,30 @@ async fn insert_conversions(connection: &mut DbConnection, booked: &[&Booked]) -
         .col("test", |booked| booked.conversion.test)
         .col("content", |booked| to_json(&booked.conversion.content))
         .col("click_subs", |booked| to_json(&booked.conversion.click_subs))
+        .opt("refunds", |booked| refunds(booked))
+        .opt("hold_until", |booked| booked.conversion.hold_until)
+        .opt("booked_period", |booked| booked.conversion.booked_period.as_deref())
+        .opt("changed_by", |booked| changed_by(&booked.conversion.changed_by))
         .col("seen", |booked| booked.conversion.seen.to_bytes())
-        .opt("no_commission", |booked| booked.conversion.no_commission.as_ref().map(to_name));
+        .opt("no_commission", |booked| booked.conversion.no_commission.as_ref().map(to_name))
+        .opt("recurrence", |booked| booked.conversion.recurrence.clone());
     let insert = "INSERT INTO conversions (id, operator_id, source_id, program_id, goal_id, goal, affiliate_id, \
          receipt_id, click_id, status, currency, amount, occurred_at, received_at, updated_at, revision, test, content, \
-         click_subs, seen, no_commission) SELECT id, operator_id, source_id, program_id, goal_id, goal, affiliate_id, \
+         click_subs, refunds, hold_until, booked_period, changed_by, seen, no_commission, recurrence) SELECT id, operator_id, source_id, program_id, goal_id, goal, affiliate_id, \
          receipt_id, click_id, status, currency, amount, occurred_at, received_at, updated_at, revision, test, content, \
-         click_subs, seen, no_commission FROM {rows}";
+         click_subs, refunds, hold_until, booked_period, changed_by, seen, no_commission, recurrence FROM {rows}";
     dialect::execute_rows(connection, insert, rows).await?;
     Ok(())
+}
+
+fn refunds(booked: &Booked) -> Option<String> {
+    let refunds = &booked.conversion.refunds;
+    (!refunds.is_empty()).then(|| to_json(refunds))
+}
+
+/// Who made a revision, unless it was the sender.
+fn changed_by(by: &ChangedBy) -> Option<String> {
+    (*by != ChangedBy::Sender).then(|| to_json(by))
 }
 
 async fn update_conversions(connection: &mut DbConnection, booked: &[&Booked]) -> Result<(), StoreError> {
@@ -176,11 +220,18 @@ async fn update_conversions(connection: &mut DbConnection, booked: &[&Booked]) -
         .col("new_updated_at", |booked| booked.conversion.updated_at)
         .col("new_revision", |booked| booked.conversion.revision)
         .col("new_content", |booked| to_json(&booked.conversion.content))
+        .opt("new_refunds", |booked| refunds(booked))
+        .opt("new_hold_until", |booked| booked.conversion.hold_until)
+        .opt("new_booked_period", |booked| booked.conversion.booked_period.as_deref())
+        .opt("new_changed_by", |booked| changed_by(&booked.conversion.changed_by))
         .col("new_seen", |booked| booked.conversion.seen.to_bytes())
-        .opt("new_no_commission", |booked| booked.conversion.no_commission.as_ref().map(to_name));
+        .opt("new_no_commission", |booked| booked.conversion.no_commission.as_ref().map(to_name))
+        .opt("new_recurrence", |booked| booked.conversion.recurrence.clone());
     let update = "UPDATE conversions AS t SET receipt_id = v.receipt, status = v.new_status, amount = v.new_amount, \
          occurred_at = v.new_occurred_at, updated_at = v.new_updated_at, revision = v.new_revision, \
-         content = v.new_content, seen = v.new_seen, no_commission = v.new_no_commission FROM {rows} WHERE t.id = v.conversion";
+         content = v.new_content, refunds = v.new_refunds, hold_until = v.new_hold_until, \
+         booked_period = v.new_booked_period, changed_by = v.new_changed_by, seen = v.new_seen, no_commission = v.new_no_commission, \
+         recurrence = v.new_recurrence FROM {rows} WHERE t.id = v.conversion";
     dialect::execute_rows(connection, update, rows).await?;
     Ok(())
 }
@@ -193,10 +244,11 @@ async fn insert_superseded(connection: &mut DbConnection, booking: &Booking<'_>)
         .col("status", |old| old.conversion.status.as_str())
         .col("content", |old| to_json(&old.conversion.content))
         .col("occurred_at", |old| old.conversion.occurred_at)
+        .opt("changed_by", |old| changed_by(&old.conversion.changed_by))
         .col("superseded_at", |old| old.at);
     let insert = "INSERT INTO conversion_revisions (conversion_id, revision, receipt_id, status, content, occurred_at, \
-         superseded_at) SELECT conversion_id, revision, receipt_id, status, content, occurred_at, superseded_at \
-         FROM {rows}";
+         changed_by, superseded_at) SELECT conversion_id, revision, receipt_id, status, content, occurred_at, \
+         changed_by, superseded_at FROM {rows}";
     dialect::execute_rows(connection, insert, rows).await?;
     Ok(())
 }
@@ -211,16 +263,18 @@ async fn insert_commissions(connection: &mut DbConnection, earned: &[&Commission
         .col("plan_version_id", |earned| earned.plan_version_id)
         .col("amount", |earned| earned.money.amount)
         .col("currency", |earned| earned.money.currency.to_string())
+        .opt("awaits", |earned| earned.awaits.map(|currency| currency.to_string()))
         .col("booked", |earned| earned.booked)
         .col("state", |earned| to_name(&earned.state))
+        .opt("hold_until", |earned| earned.hold_until)
         .col("revision", |earned| earned.revision)
         .col("explanation", |earned| earned.explanation.as_str())
         .col("created_at", |earned| earned.created_at)
         .col("updated_at", |earned| earned.updated_at);
     let insert = "INSERT INTO commissions (id, conversion_id, operator_id, program_id, affiliate_id, plan_version_id, \
-         amount, currency, booked, state, revision, explanation, created_at, updated_at) \
-         SELECT id, conversion_id, operator_id, program_id, affiliate_id, plan_version_id, amount, currency, booked, \
-         state, revision, explanation, created_at, updated_at FROM {rows}";
+         amount, currency, awaits, booked, state, hold_until, revision, explanation, created_at, updated_at) \
+         SELECT id, conversion_id, operator_id, program_id, affiliate_id, plan_version_id, amount, currency, awaits, \
+         booked, state, hold_until, revision, explanation, created_at, updated_at FROM {rows}";
     dialect::execute_rows(connection, insert, rows).await?;
     Ok(())
 }
@@ -231,76 +285,18 @@ async fn update_commissions(connection: &mut DbConnection, earned: &[&Commission
         .col("new_version", |earned| earned.plan_version_id)
         .col("new_amount", |earned| earned.money.amount)
         .col("new_currency", |earned| earned.money.currency.to_string())
+        .opt("new_awaits", |earned| earned.awaits.map(|currency| currency.to_string()))
         .col("new_booked", |earned| earned.booked)
         .col("new_state", |earned| to_name(&earned.state))
+        .opt("new_hold_until", |earned| earned.hold_until)
         .col("new_revision", |earned| earned.revision)
         .col("new_explanation", |earned| earned.explanation.as_str())
         .col("new_updated_at", |earned| earned.updated_at);
     let update = "UPDATE commissions AS t SET plan_version_id = v.new_version, amount = v.new_amount, \
-         currency = v.new_currency, booked = v.new_booked, state = v.new_state, \
+         currency = v.new_currency, awaits = v.new_awaits, booked = v.new_booked, state = v.new_state, \
+         hold_until = v.new_hold_until, \
          revision = v.new_revision, explanation = v.new_explanation, updated_at = v.new_updated_at \
          FROM {rows} WHERE t.id = v.commission";
     dialect::execute_rows(connection, update, rows).await?;
-    Ok(())
-}
-
-async fn insert_postings(connection: &mut DbConnection, booking: &Booking<'_>) -> Result<(), StoreError> {
-    let postings = &booking.writes().postings;
-    let rows = Rows::of(postings)
-        .col("id", |posting| posting.id)
-        .col("kind", |posting| posting.kind.as_str())
-        .col("commission_id", |posting| posting.commission_id)
-        .col("posted_at", |posting| posting.posted_at);
-    let insert = "INSERT INTO ledger_transactions (id, kind, commission_id, posted_at) \
-         SELECT id, kind, commission_id, posted_at FROM {rows}";
-    dialect::execute_rows(connection, insert, rows).await?;
-    let entries: Vec<_> =
-        postings.iter().flat_map(|posting| posting.entries.iter().map(move |entry| (posting.id, entry))).collect();
-    let rows = Rows::of(&entries)
-        .col("id", |(_, entry)| entry.id)
-        .col("transaction_id", |(transaction, _)| *transaction)
-        .col("account", |(_, entry)| entry.account.as_str())
-        .col("amount", |(_, entry)| entry.money.amount)
-        .col("currency", |(_, entry)| entry.money.currency.to_string());
-    let insert = "INSERT INTO ledger_entries (id, transaction_id, account, amount, currency) \
-         SELECT id, transaction_id, account, amount, currency FROM {rows}";
-    dialect::execute_rows(connection, insert, rows).await?;
-    Ok(())
-}
-
-async fn insert_events(connection: &mut DbConnection, booking: &Booking<'_>) -> Result<(), StoreError> {
-    let rows = Rows::of(&booking.writes().events)
-        .col("id", |event| event.id)
-        .col("event_type", |event| event.event_type.as_str())
-        .col("operator_id", |event| event.operator_id)
-        .col("affiliate_id", |event| event.affiliate_id)
-        .col("created_at", |event| event.created_at)
-        .col("body", |event| event.body.as_str());
-    let insert = "INSERT INTO events (id, event_type, operator_id, affiliate_id, created_at, body) \
-         SELECT id, event_type, operator_id, affiliate_id, created_at, body FROM {rows}";
-    dialect::execute_rows(connection, insert, rows).await?;
-    Ok(())
-}
-
-/// The outbox. The first `terms.room` rows are hinted at right after the commit, the others are due at once for
-/// the relay to find.
-async fn insert_deliveries(
-    connection: &mut DbConnection,
-    deliveries: &[NewDelivery],
-    terms: RecordTerms,
-) -> Result<(), StoreError> {
-    let now = terms.now;
-    let placed: Vec<(usize, &NewDelivery)> = deliveries.iter().enumerate().collect();
-    let republish_at = move |place: usize| if place < terms.room { now.plus(terms.republish_after) } else { now };
-    let rows = Rows::of(&placed)
-        .col("id", |(_, delivery)| delivery.id)
-        .col("event_id", |(_, delivery)| delivery.event_id)
-        .col("endpoint_id", |(_, delivery)| delivery.endpoint_id)
-        .col("at", |_| now)
-        .col("republish_at", move |(place, _)| republish_at(*place));
-    let insert = "INSERT INTO deliveries (id, event_id, endpoint_id, state, epoch, attempt, failures, unknowns, \
-         created_at, first_due_at, next_attempt_at, republish_at, republished) \
-         SELECT id, event_id, endpoint_id, 'pending', 1, 0, 0, 0, at, at, at, republish_at, 0 FROM {rows}";
-    dialect::execute_rows(connection, insert, rows).await?;
     Ok(())
 }

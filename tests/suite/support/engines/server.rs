@@ -39,6 +39,11 @@ pub async fn database() -> String {
         empty(&name).await.unwrap();
         return name;
     }
+    new_database().await
+}
+
+/// The name of a database without tables.
+pub async fn new_database() -> String {
     let name = format!("{PREFIX}{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
     run(&server_url(), &format!("CREATE DATABASE {name}")).await.unwrap();
     name

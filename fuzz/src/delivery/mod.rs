@@ -1,0 +1,3 @@
+//! Where we are willing to send.
+
+pub mod egress;

@@ -1,0 +1,186 @@
+"""Turns the lines of `postback bench --json` into docs/performance.md, on standard output.
+
+    python3 scripts/bench_table.py LINES [VERSIONS]
+
+Every figure is the median of its repetitions with the smallest and the largest beside it. The marks are those of the
+project's benchmark contract; whether one is met is judged by the median.
+"""
+
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+STACKS = {"sqlite": "SQLite and the queue in the process", "postgres": "PostgreSQL and RabbitMQ"}
+# Run, whether its rate was fixed, and its name in the tables.
+RUNS = [
+    ("ingest", False, "ingest"),
+    ("end-to-end", False, "end to end"),
+    ("end-to-end", True, "end to end at half of that rate"),
+    ("fan-out", False, "fan-out"),
+    ("duplicates", False, "duplicates"),
+    ("noisy-neighbour", True, "noisy neighbour"),
+    ("backlog", False, "backlog"),
+    ("single", False, "single"),
+]
+# What, stack, run, figure, mark, stretch, unit, whether more is better.
+MARKS = [
+    ("end to end", "postgres", "end-to-end", "delivered_per_second", 6000, 10000, "/s", True),
+    ("end to end: acknowledgement p99", "postgres", "end-to-end", "acknowledged_p99_micros", 25, None, "ms", False),
+    ("end to end: CPU for 1 000", "postgres", "end-to-end", "cpu", 0.25, 0.12, "s", False),
+    ("ingest", "postgres", "ingest", "acknowledged_per_second", 12000, 18000, "/s", True),
+    ("ingest: acknowledgement p99", "postgres", "ingest", "acknowledged_p99_micros", 15, None, "ms", False),
+    ("ingest: CPU for 1 000", "postgres", "ingest", "cpu", 0.10, 0.06, "s", False),
+    ("end to end", "sqlite", "end-to-end", "delivered_per_second", 5000, 8000, "/s", True),
+    ("one postback alone: acknowledgement p50", "postgres", "single", "acknowledged_p50_micros", 2, 1, "ms", False),
+    ("one postback alone: received p50", "postgres", "single", "end_to_end_p50_micros", 10, 4, "ms", False),
+    ("one postback alone: acknowledgement p50", "sqlite", "single", "acknowledged_p50_micros", 2, 1, "ms", False),
+    ("one postback alone: received p50", "sqlite", "single", "end_to_end_p50_micros", 10, 4, "ms", False),
+    ("memory of the service, end to end", "postgres", "end-to-end", "memory", 150, 100, "MB", False),
+    ("memory of the service, end to end", "sqlite", "end-to-end", "memory", 150, 100, "MB", False),
+]
+
+
+def cpu(line, parts=("service", "database", "broker")):
+    known = [line["cpu_micros_per_thousand"][part] for part in parts]
+    return sum(part for part in known if part is not None) / 1e6
+
+
+def figure(line, name):
+    """A figure in the unit in which it is shown; None where the run has none."""
+    if name == "cpu":
+        return cpu(line)
+    if name == "memory":
+        memory = line["peak_memory_bytes"]["service"]
+        return None if memory is None else memory / 1e6
+    value = line[name]
+    if name.startswith(("delivered", "end_to_end")) and line["delivered"] == 0:
+        return None
+    return value / 1e3 if name.endswith("_micros") else value
+
+
+def number(value):
+    return f"{value:,.0f}".replace(",", " ") if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def spread(values):
+    """The median, and what it lies between."""
+    values = [value for value in values if value is not None]
+    if not values:
+        return "–"
+    middle = number(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} ({number(min(values))}–{number(max(values))})"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def of(lines, engine, run, fixed=False):
+    found = [line for line in lines if (line["engine"], line["run"]) == (engine, run) and not line["prefilled"]]
+    # The noisy neighbour's rate is always fixed.
+    return [line for line in found if run == "noisy-neighbour" or (line["rate_per_second"] is not None) == fixed]
+
+
+def stack_tables(lines, engine):
+    speed, costs = [], []
+    for run, fixed, name in RUNS:
+        group = of(lines, engine, run, fixed)
+        if not group:
+            continue
+        each = lambda field: spread([figure(line, field) for line in group])
+        speed.append([name] + [each(field) for field in (
+            "acknowledged_per_second", "acknowledged_p50_micros", "acknowledged_p95_micros", "acknowledged_p99_micros",
+            "delivered_per_second", "end_to_end_p50_micros", "end_to_end_p99_micros")])
+        one = lambda *parts: spread([cpu(line, parts) for line in group])
+        memory = lambda part: spread([(line["peak_memory_bytes"][part] or 0) / 1e6 or None for line in group])
+        servers = [one("database"), one("broker")] if engine == "postgres" else ["–", "–"]
+        costs.append([name, one("service"), *servers, one("sender", "receiver"),
+                      memory("service"), memory("database"), memory("broker")])
+    noisy = of(lines, engine, "noisy-neighbour")
+    text = table(["run", "acknowledged /s", "p50 ms", "p95 ms", "p99 ms", "delivered /s", "end to end p50 ms", "p99 ms"], speed)
+    text += "\n\nCPU seconds for 1 000 postbacks (backlog: 1 000 deliveries), and the most memory in MB:\n\n"
+    text += table(["run", "service", "database", "broker", "generator and receiver", "memory: service", "database", "broker"], costs)
+    if noisy:
+        well = spread([line["before"]["end_to_end_p99_micros"] / 1e3 for line in noisy])
+        sick = spread([line["end_to_end_p99_micros"] / 1e3 for line in noisy])
+        text += f"\n\nNoisy neighbour, at {noisy[0]['rate_per_second']} a second: end to end p99 at the nine endpoints that " \
+                f"are well {sick} ms while the tenth hangs, {well} ms at all ten while it does not."
+    return text
+
+
+def mark_rows(lines):
+    rows = []
+    for name, engine, run, field, mark, stretch, unit, more in MARKS:
+        values = [value for value in (figure(line, field) for line in of(lines, engine, run)) if value is not None]
+        sign = "≥" if more else "≤"
+        shown = [f"{sign} {limit:g} {unit}" if limit is not None else "–" for limit in (mark, stretch)]
+        if not values:
+            rows.append([name, engine, *shown, "not measured", "–"])
+            continue
+        middle = statistics.median(values)
+        holds = lambda limit: limit is not None and (middle >= limit if more else middle <= limit)
+        verdict = "met, and the stretch" if holds(mark) and holds(stretch) else "met" if holds(mark) else "**not met**"
+        rows.append([name, engine, *shown, f"{spread(values)} {unit}", verdict])
+    rows.extend(growth_rows(lines))
+    return rows
+
+
+def growth_rows(lines):
+    rows = []
+    for engine in STACKS:
+        empty = [line["acknowledged_per_second"] for line in of(lines, engine, "ingest")]
+        full = [line for line in lines if line["engine"] == engine and line["run"] == "ingest" and line["prefilled"]]
+        if not empty or not full:
+            continue
+        share = 100 * statistics.median(line["acknowledged_per_second"] for line in full) / statistics.median(empty)
+        verdict = "met, and the stretch" if share >= 95 else "met" if share >= 80 else "**not met**"
+        rows.append([f"growth: ingest rate at {number(full[0]['prefilled'])} rows, of empty", engine, "≥ 80 %", "≥ 95 %",
+                     f"{number(share)} %", verdict])
+    return rows
+
+
+def machine():
+    model, memory = "", ""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
+    with open("/proc/meminfo", encoding="utf-8") as file:
+        memory = f"{int(file.readline().split()[1]) / 1024 / 1024:.0f} GiB"
+    return f"{os.cpu_count()} cores ({model}), {memory} of memory, Linux {os.uname().release}"
+
+
+def commit():
+    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or "unknown"
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file if line.strip()]
+    versions = sys.argv[2] if len(sys.argv) > 2 else ""
+    repeats = max((len(of(lines, engine, run, fixed)) for engine in STACKS for run, fixed, _ in RUNS), default=0)
+    wrong = [line for line in lines if not line["green"]]
+    print("# Performance\n")
+    print("<!-- Made by `scripts/bench`; do not edit by hand. -->\n")
+    print(f"Measured on {datetime.date.today()} at commit {commit()} on {machine()}{'; ' + versions if versions else ''}. Load")
+    print("generator, receiver, service, database and broker share this machine. Each figure is the median of")
+    print(f"{repeats} repetitions with the smallest and the largest in brackets; 64 connections, bodies of 450 bytes, HMAC on every")
+    print("request and every message. Rates move with the machine's neighbours: CPU seconds and ratios are what to trust.")
+    print("`postback bench --help` and the head of `scripts/bench` say how to measure again.\n")
+    if wrong:
+        print(f"**{len(wrong)} of {len(lines)} runs lost, doubled or refused something.**\n")
+    else:
+        print(f"In all {len(lines)} runs nothing was lost, nothing doubled, and every signature fitted.\n")
+    print("## Marks\n")
+    print(table(["what", "stack", "mark", "stretch", "measured", ""], mark_rows(lines)))
+    for engine, title in STACKS.items():
+        if any(line["engine"] == engine for line in lines):
+            print(f"\n## {title}\n")
+            print(stack_tables(lines, engine))
+
+
+if __name__ == "__main__":
+    main()
