@@ -31,5 +31,6 @@ pub mod metrics;
 pub mod payouts;
 pub mod queue;
 pub mod replay;
+pub mod retention;
 pub mod store;
 pub mod telemetry;

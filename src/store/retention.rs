@@ -1,0 +1,62 @@
+//! Forgetting what is old, step by step.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::domain::ids::{EventId, LeaseId, ReceiptId};
+use crate::domain::time::Timestamp;
+
+/// One bounded step through what was made before a time, the oldest first.
+#[derive(Clone, Copy, Debug)]
+pub struct Prune<Id> {
+    /// Where the step before ended; the beginning where there was none.
+    pub after: Option<Id>,
+    /// Only what was made, and has come to its end, before.
+    pub before: Timestamp,
+    /// How many rows are looked at.
+    pub limit: i64,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pruned<Id> {
+    /// How many were deleted, not counting what hung on them.
+    pub deleted: u64,
+    /// Where the next step begins; `None` where nothing is left that old.
+    pub reached: Option<Id>,
+}
+
+/// What the retention job asks of storage.
+#[async_trait]
+pub trait Retention: Send + Sync {
+    /// Takes or renews the lease of a job that one instance at a time does; `false` while another holds it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn hold_job(
+        &self,
+        job: &str,
+        holder: LeaseId,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Lets go of a job's lease, if it is still the holder's.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn release_job(&self, job: &str, holder: LeaseId) -> Result<(), StoreError>;
+
+    /// Deletes receipts with their later verdicts. What is parked stays until it was judged.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn prune_receipts(&self, step: Prune<ReceiptId>) -> Result<Pruned<ReceiptId>, StoreError>;
+
+    /// Deletes events with their deliveries and attempts. An event stays while one of its deliveries waits, is held, is dead
+    /// and nobody has acknowledged it, or came to its end after [`Prune::before`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn prune_events(&self, step: Prune<EventId>) -> Result<Pruned<EventId>, StoreError>;
+}
