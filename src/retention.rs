@@ -13,9 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::ids::LeaseId;
-use crate::domain::time::Timestamp;
 use crate::metrics::Metrics;
-use crate::store::retention::{Prune, Pruned};
+use crate::store::retention::{Kept, Prune};
 use crate::store::{Store, StoreError, in_time};
 
 /// The name of the lease.
@@ -53,18 +52,12 @@ impl Retention {
     }
 
     async fn round(&self, holder: LeaseId, stopping: &CancellationToken) -> Result<(), StoreError> {
-        let store = &*self.store;
         if !self.hold(holder).await? {
             return Ok(());
         }
-        let receipts = self.forget("receipts", self.settings.receipts, holder, stopping, async |step| {
-            store.prune_receipts(step).await
-        });
-        let receipts = receipts.await;
-        let events =
-            self.forget("events", self.settings.events, holder, stopping, async |step| store.prune_events(step).await);
-        let events = events.await;
-        in_time(store.release_job(JOB, holder)).await?;
+        let receipts = self.forget(Kept::Receipts, self.settings.receipts, holder, stopping).await;
+        let events = self.forget(Kept::Events, self.settings.events, holder, stopping).await;
+        in_time(self.store.release_job(JOB, holder)).await?;
         receipts.and(events)
     }
 
@@ -74,22 +67,21 @@ impl Retention {
     }
 
     /// Step after step, until nothing is left that was made longer than `keep` ago.
-    async fn forget<Id: Copy>(
+    async fn forget(
         &self,
-        what: &'static str,
+        what: Kept,
         keep: Duration,
         holder: LeaseId,
         stopping: &CancellationToken,
-        prune: impl AsyncFn(Prune<Id>) -> Result<Pruned<Id>, StoreError>,
     ) -> Result<(), StoreError> {
         if keep.is_zero() {
             return Ok(());
         }
-        let (before, mut after, mut total) = (self.older_than(keep), None, 0);
+        let (before, mut after, mut total) = (self.clock.now().minus(keep), None, 0);
         while !stopping.is_cancelled() && self.hold(holder).await? {
             let begun = Instant::now();
-            let pruned = in_time(prune(Prune { after, before, limit: STEP })).await?;
-            self.metrics.pruned(what, pruned.deleted);
+            let pruned = in_time(self.store.prune(what, Prune { after, before, limit: STEP })).await?;
+            self.metrics.pruned(what.name(), pruned.deleted);
             total += pruned.deleted;
             if pruned.reached.is_none() {
                 break;
@@ -101,12 +93,8 @@ impl Retention {
             }
         }
         if total > 0 {
-            tracing::info!(what, deleted = total, "what had been kept long enough was deleted");
+            tracing::info!(what = what.name(), deleted = total, "what had been kept long enough was deleted");
         }
         Ok(())
-    }
-
-    fn older_than(&self, keep: Duration) -> Timestamp {
-        self.clock.now().minus(keep)
     }
 }

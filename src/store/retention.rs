@@ -2,15 +2,38 @@
 
 use async_trait::async_trait;
 
+use uuid::Uuid;
+
 use super::StoreError;
-use crate::domain::ids::{EventId, LeaseId, ReceiptId};
+use crate::domain::ids::LeaseId;
 use crate::domain::time::Timestamp;
+
+/// What is kept for a while only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Receipts with their later verdicts. What is parked stays until it was judged.
+    Receipts,
+    /// Events with their deliveries and attempts. An event stays while one of its deliveries waits, is held, is dead and
+    /// nobody has acknowledged it, or came to its end after [`Prune::before`].
+    Events,
+}
+
+impl Kept {
+    /// Its name in logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Receipts => "receipts",
+            Self::Events => "events",
+        }
+    }
+}
 
 /// One bounded step through what was made before a time, the oldest first.
 #[derive(Clone, Copy, Debug)]
-pub struct Prune<Id> {
+pub struct Prune {
     /// Where the step before ended; the beginning where there was none.
-    pub after: Option<Id>,
+    pub after: Option<Uuid>,
     /// Only what was made, and has come to its end, before.
     pub before: Timestamp,
     /// How many rows are looked at.
@@ -19,11 +42,11 @@ pub struct Prune<Id> {
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pruned<Id> {
+pub struct Pruned {
     /// How many were deleted, not counting what hung on them.
     pub deleted: u64,
     /// Where the next step begins; `None` where nothing is left that old.
-    pub reached: Option<Id>,
+    pub reached: Option<Uuid>,
 }
 
 /// What the retention job asks of storage.
@@ -47,16 +70,9 @@ pub trait Retention: Send + Sync {
     /// [`StoreError::Unavailable`].
     async fn release_job(&self, job: &str, holder: LeaseId) -> Result<(), StoreError>;
 
-    /// Deletes receipts with their later verdicts. What is parked stays until it was judged.
+    /// Deletes in one transaction what is old enough.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn prune_receipts(&self, step: Prune<ReceiptId>) -> Result<Pruned<ReceiptId>, StoreError>;
-
-    /// Deletes events with their deliveries and attempts. An event stays while one of its deliveries waits, is held, is dead
-    /// and nobody has acknowledged it, or came to its end after [`Prune::before`].
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    async fn prune_events(&self, step: Prune<EventId>) -> Result<Pruned<EventId>, StoreError>;
+    async fn prune(&self, what: Kept, step: Prune) -> Result<Pruned, StoreError>;
 }

@@ -8,10 +8,10 @@ use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::super::dialect::{self, DbConnection, DbRow, Engine};
-use crate::domain::ids::{DeliveryId, EventId, LeaseId, ReceiptId, earliest_id};
+use crate::domain::ids::{DeliveryId, EventId, LeaseId, earliest_id};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
-use crate::store::retention::{Prune, Pruned, Retention};
+use crate::store::retention::{Kept, Prune, Pruned, Retention};
 use crate::store::rows::Rows;
 
 #[async_trait]
@@ -40,14 +40,23 @@ impl Retention for Engine {
         Ok(transaction.commit().await?)
     }
 
-    async fn prune_receipts(&self, step: Prune<ReceiptId>) -> Result<Pruned<ReceiptId>, StoreError> {
+    async fn prune(&self, what: Kept, step: Prune) -> Result<Pruned, StoreError> {
+        match what {
+            Kept::Receipts => self.prune_receipts(step).await,
+            Kept::Events => self.prune_events(step).await,
+        }
+    }
+}
+
+impl Engine {
+    async fn prune_receipts(&self, step: Prune) -> Result<Pruned, StoreError> {
         let mut transaction = self.begin().await?;
-        let after = step.after.map_or(Uuid::nil(), ReceiptId::uuid);
+        let after = step.after.unwrap_or(Uuid::nil());
         let select = "SELECT id FROM receipts WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3";
         let select = sqlx::query(select).bind(after).bind(earliest_id(step.before)).bind(step.limit);
         let found = select.fetch_all(&mut *transaction).await?;
         let Some(last) = found.last() else { return Ok(Pruned { deleted: 0, reached: None }) };
-        let last: ReceiptId = last.try_get("id")?;
+        let last: Uuid = last.try_get("id")?;
         let parked = "NOT EXISTS (SELECT 1 FROM parked p WHERE p.receipt_id = ";
         let verdicts = format!(
             "DELETE FROM receipt_verdicts WHERE receipt_id > $1 AND receipt_id <= $2 AND {parked}receipt_verdicts.receipt_id)"
@@ -59,9 +68,9 @@ impl Retention for Engine {
         Ok(Pruned { deleted: deleted.rows_affected(), reached: Some(last) })
     }
 
-    async fn prune_events(&self, step: Prune<EventId>) -> Result<Pruned<EventId>, StoreError> {
+    async fn prune_events(&self, step: Prune) -> Result<Pruned, StoreError> {
         let mut transaction = self.begin().await?;
-        let after = step.after.map_or(Uuid::nil(), EventId::uuid);
+        let after = step.after.unwrap_or(Uuid::nil());
         let select = "SELECT id FROM events WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3";
         let select = sqlx::query(select).bind(after).bind(earliest_id(step.before)).bind(step.limit);
         let found = select.fetch_all(&mut *transaction).await?;
@@ -91,7 +100,7 @@ impl Retention for Engine {
         let delete = "DELETE FROM events WHERE id IN (SELECT id FROM {rows})";
         let deleted = dialect::execute_rows(&mut transaction, delete, rows).await?;
         transaction.commit().await?;
-        Ok(Pruned { deleted, reached: Some(last) })
+        Ok(Pruned { deleted, reached: Some(last.uuid()) })
     }
 }
 

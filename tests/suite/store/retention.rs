@@ -9,7 +9,7 @@ use postback::domain::retry::{DeadReason, Next};
 use postback::domain::time::Timestamp;
 use postback::domain::verdict::Verdict;
 use postback::store::deliveries::{Claim, Finished};
-use postback::store::retention::{Prune, Retention};
+use postback::store::retention::{Kept, Prune};
 
 use crate::support::engines::{Kind, on_both_engines};
 use crate::support::world::{REPUBLISH_AFTER, World};
@@ -24,25 +24,15 @@ on_both_engines!(
 const LATER: Duration = Duration::from_secs(3_600);
 
 /// Steps of two rows each, to the end; how many were deleted in each.
-async fn receipts(world: &World, before: Timestamp) -> Vec<u64> {
+async fn prune(world: &World, what: Kept, before: Timestamp) -> Vec<u64> {
     let (mut after, mut deleted) = (None, Vec::new());
     loop {
-        let pruned = world.database.prune_receipts(Prune { after, before, limit: 2 }).await.unwrap();
+        let pruned = world.database.prune(what, Prune { after, before, limit: 2 }).await.unwrap();
         if pruned.reached.is_none() {
             return deleted;
         }
-        (after, _) = (pruned.reached, deleted.push(pruned.deleted));
-    }
-}
-
-async fn events(world: &World, before: Timestamp) -> Vec<u64> {
-    let (mut after, mut deleted) = (None, Vec::new());
-    loop {
-        let pruned = world.database.prune_events(Prune { after, before, limit: 2 }).await.unwrap();
-        if pruned.reached.is_none() {
-            return deleted;
-        }
-        (after, _) = (pruned.reached, deleted.push(pruned.deleted));
+        after = pruned.reached;
+        deleted.push(pruned.deleted);
     }
 }
 
@@ -50,7 +40,8 @@ async fn receipts_go_and_what_is_parked_stays(kind: Kind) {
     let world = World::new(kind).await;
     let click = world.click();
     let first = world.accepted(world.a_lead(&click, "lead-1")).await;
-    assert_eq!(world.record(world.a_lead("of-nobody", "lead-2")).await.verdict, Verdict::Parked);
+    let parked = world.record(world.a_lead("of-nobody", "lead-2")).await.verdict;
+    assert!(matches!(parked, Verdict::Parked(_)), "{parked:?}");
     assert_eq!(world.record(world.a_lead(&click, "lead-1")).await.verdict, Verdict::Duplicate);
     let between = world.now();
     world.clock.advance(LATER);
@@ -58,8 +49,8 @@ async fn receipts_go_and_what_is_parked_stays(kind: Kind) {
     let raw = world.database.raw().await;
     assert_eq!(raw.count("receipts").await, 4);
 
-    assert_eq!(receipts(&world, between).await, [1], "the duplicate came after that");
-    assert_eq!(receipts(&world, between.plus(Duration::from_millis(1))).await, [1]);
+    assert_eq!(prune(&world, Kept::Receipts, between).await, [1], "the duplicate came after that");
+    assert_eq!(prune(&world, Kept::Receipts, between.plus(Duration::from_millis(1))).await, [1]);
     assert_eq!(raw.count("receipts").await, 2, "what is parked, and what came later");
     world.database.record_clicks(&[world.foreign_click("of-nobody")]).await.unwrap();
     let waiting = world.database.parked_ready(10).await.unwrap();
@@ -69,7 +60,7 @@ async fn receipts_go_and_what_is_parked_stays(kind: Kind) {
         1,
         "it was still there to be judged"
     );
-    assert_eq!(receipts(&world, world.now().plus(LATER)).await, [2]);
+    assert_eq!(prune(&world, Kept::Receipts, world.now().plus(LATER)).await, [2]);
     assert_eq!((raw.count("receipts").await, raw.count("receipt_verdicts").await), (0, 0));
 
     let again = world.record(world.a_lead(&click, "lead-1")).await;
@@ -107,10 +98,10 @@ async fn events_go_with_their_deliveries_once_nothing_is_to_be_done(kind: Kind) 
     attempt(&world, dead, failed).await;
     let raw = world.database.raw().await;
     let all = raw.count("events").await;
-    assert_eq!(events(&world, world.now()).await.iter().sum::<u64>(), 0, "nothing ended before now");
+    assert_eq!(prune(&world, Kept::Events, world.now()).await.iter().sum::<u64>(), 0, "nothing ended before now");
 
     world.clock.advance(LATER);
-    let deleted = i64::try_from(events(&world, world.now()).await.iter().sum::<u64>()).unwrap();
+    let deleted = i64::try_from(prune(&world, Kept::Events, world.now()).await.iter().sum::<u64>()).unwrap();
     assert_eq!(raw.count("events").await, all - deleted);
     assert_eq!(all - deleted, 2, "what waits, and what is dead and not acknowledged");
     for (hint, stays) in [(delivered, false), (dead, true), (waits, true)] {
@@ -121,11 +112,11 @@ async fn events_go_with_their_deliveries_once_nothing_is_to_be_done(kind: Kind) 
     world.database.acknowledge(dead.delivery_id, &note, Person::CommandLine, world.now()).await.unwrap();
     world.clock.advance(LATER);
     attempt(&world, waits, AttemptOutcome::Delivered).await;
-    events(&world, world.now()).await;
+    prune(&world, Kept::Events, world.now()).await;
     assert!(world.database.delivery(dead.delivery_id).await.unwrap().is_none(), "it was acknowledged an hour ago");
     assert!(world.database.delivery(waits.delivery_id).await.unwrap().is_some(), "it arrived just now");
     world.clock.advance(LATER);
-    events(&world, world.now()).await;
+    prune(&world, Kept::Events, world.now()).await;
     for table in ["events", "deliveries", "attempts", "delivery_acknowledgements"] {
         assert_eq!(raw.count(table).await, 0, "{table}");
     }
