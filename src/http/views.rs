@@ -8,15 +8,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::booking::Booked;
-use crate::domain::commission::{CommissionState, NoCommission};
+use crate::domain::commission::{CommissionStanding, NoCommission};
 use crate::domain::conversion::{ChangedBy, Refund};
 use crate::domain::customer::Disagreement;
 use crate::domain::delivery::DeliveryState;
 use crate::domain::event::EventType;
 use crate::domain::explanation::Explanation;
 use crate::domain::ids::{
-    AffiliateId, CommissionId, ConversionId, DeliveryId, EndpointId, EventId, KeyId, OperatorId, PlanVersionId,
-    ProgramId, ReceiptId, ReplayId, SourceId,
+    AffiliateId, CommissionId, ConversionId, DeliveryId, EndpointId, EventId, KeyId, OperatorId, PayoutId,
+    PlanVersionId, ProgramId, ReceiptId, ReplayId, SourceId,
 };
 use crate::domain::money::{Amount, Currency, Money};
 use crate::domain::postback::ConversionStatus;
@@ -112,7 +112,7 @@ pub struct JudgedConversion {
     #[schema(example = "15.00")]
     pub commission: Option<String>,
     pub commission_currency: Option<Currency>,
-    pub commission_state: Option<CommissionState>,
+    pub commission_state: Option<CommissionStanding>,
 }
 
 /// A replay of many deliveries or receipts.
@@ -251,7 +251,14 @@ pub struct Commission {
     /// What of it lies in the ledger now.
     #[schema(example = "15.00")]
     pub booked: String,
-    pub state: CommissionState,
+    /// `stated` and `paid` are said of the whole of it: after a correction it is `available` until a payout has settled
+    /// that too.
+    pub state: CommissionStanding,
+    /// What of it was paid. What that is above `booked` is a debt: the next payout takes it off.
+    #[schema(example = "15.00")]
+    pub paid: String,
+    /// The last payout that holds an entry of it; null as long as none does, and after it was given back.
+    pub payout_id: Option<PayoutId>,
     /// Until when it is, or was, held.
     pub hold_until: Option<Timestamp>,
     /// Counts changes, from 1.
@@ -268,7 +275,9 @@ pub struct Commission {
 pub struct Explained {
     pub commission_id: CommissionId,
     pub conversion_id: ConversionId,
-    pub state: CommissionState,
+    pub state: CommissionStanding,
+    /// The last payout that holds an entry of it.
+    pub payout_id: Option<PayoutId>,
     /// Until when it is, or was, held.
     pub hold_until: Option<Timestamp>,
     #[schema(example = "15.00")]
@@ -383,7 +392,7 @@ impl JudgedReceipt {
     /// What is shown of a receipt that was judged again, or of what would become of it.
     #[must_use]
     pub fn of(judged: replays::Judged, dry_run: bool) -> Self {
-        let replays::Judged { outcome, booked } = judged;
+        let replays::Judged { outcome, booked, standing } = judged;
         let detail = match outcome.verdict {
             Verdict::Rejected(code) => {
                 let said = outcome.rejection.as_ref().and_then(|rejection| rejection.detail.clone());
@@ -400,14 +409,14 @@ impl JudgedReceipt {
             code: outcome.verdict.reason(),
             field: outcome.rejection.and_then(|rejection| rejection.field),
             detail,
-            conversion: booked.map(|booked| JudgedConversion::of(booked, made_up)),
+            conversion: booked.map(|booked| JudgedConversion::of(booked, standing, made_up)),
         }
     }
 }
 
 impl JudgedConversion {
     /// `made_up`: it exists in a transaction that is taken back.
-    fn of(booked: Booked, made_up: bool) -> Self {
+    fn of(booked: Booked, commission_state: Option<CommissionStanding>, made_up: bool) -> Self {
         let Booked { conversion, commission, goal } = booked;
         Self {
             id: (!made_up).then_some(conversion.id),
@@ -420,7 +429,7 @@ impl JudgedConversion {
             test: conversion.test,
             commission: commission.as_ref().map(|earned| earned.money.amount_text()),
             commission_currency: commission.as_ref().map(|earned| earned.money.currency),
-            commission_state: commission.map(|earned| earned.state),
+            commission_state,
         }
     }
 }
@@ -527,6 +536,8 @@ impl From<CommissionView> for Commission {
             awaits: row.awaits,
             booked: text(row.booked, row.currency),
             state: row.state,
+            paid: text(row.paid, row.currency),
+            payout_id: row.payout_id,
             hold_until: row.hold_until,
             revision: row.revision,
             explanation: row.explanation,
@@ -543,6 +554,7 @@ impl From<CommissionView> for Explained {
             commission_id: row.id,
             conversion_id: row.conversion_id,
             state: row.state,
+            payout_id: row.payout_id,
             hold_until: row.hold_until,
             amount: text(row.amount, row.currency),
             currency: row.currency,
