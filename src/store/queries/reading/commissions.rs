@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use sqlx::Row;
 
 use super::super::super::dialect::{self, DbConnection, DbRow, Engine};
-use super::super::nouns::{currency, currency_opt};
-use super::super::{from_json, from_name};
+use super::super::from_json;
+use super::super::nouns::commission as commission_of;
 use super::Select;
-use crate::domain::commission::{CommissionStanding, CommissionState, InPayouts};
+use crate::domain::commission::{CommissionStanding, InPayouts};
 use crate::domain::ids::CommissionId;
 use crate::domain::money::Amount;
 use crate::store::StoreError;
@@ -28,7 +28,7 @@ const COMMISSIONS: &str = "SELECT * FROM (SELECT c.*, \
      (SELECT i.payout_id FROM payout_items i WHERE i.commission_id = c.id AND i.released_at IS NULL \
      ORDER BY i.payout_id DESC LIMIT 1) AS payout_id FROM commissions c) c WHERE true";
 
-/// The conditions of [`CommissionState::standing`].
+/// The conditions of [`crate::domain::commission::CommissionState::standing`].
 const AVAILABLE: &str = "state = 'available' AND stated IS DISTINCT FROM booked";
 /// What is stated and not paid lies in a payout under way; those are few, and SQLite begins with them because of the CROSS.
 const STATED: &str = "state = 'available' AND stated = booked AND paid IS DISTINCT FROM booked \
@@ -66,26 +66,26 @@ pub async fn standings(
 }
 
 fn commission_view(row: &DbRow) -> Result<CommissionView, StoreError> {
-    let (state, booked): (CommissionState, Amount) = (from_name(row, "state")?, row.try_get("booked")?);
+    let commission = commission_of(row)?;
     let payouts = InPayouts { stated: row.try_get("stated")?, paid: row.try_get("paid")? };
     Ok(CommissionView {
-        id: row.try_get("id")?,
-        conversion_id: row.try_get("conversion_id")?,
-        operator_id: row.try_get("operator_id")?,
-        program_id: row.try_get("program_id")?,
-        affiliate_id: row.try_get("affiliate_id")?,
-        plan_version_id: row.try_get("plan_version_id")?,
-        amount: row.try_get("amount")?,
-        currency: currency(row, "currency")?,
-        awaits: currency_opt(row, "awaits")?,
-        booked,
-        state: state.standing(booked, payouts),
+        id: commission.id,
+        conversion_id: commission.conversion_id,
+        operator_id: commission.operator_id,
+        program_id: commission.program_id,
+        affiliate_id: commission.affiliate_id,
+        plan_version_id: commission.plan_version_id,
+        amount: commission.money.amount,
+        currency: commission.money.currency,
+        awaits: commission.awaits,
+        booked: commission.booked,
+        state: commission.state.standing(commission.booked, payouts),
         paid: payouts.paid.unwrap_or(Amount::ZERO),
         payout_id: row.try_get("payout_id")?,
-        hold_until: row.try_get("hold_until")?,
-        revision: row.try_get("revision")?,
+        hold_until: commission.hold_until,
+        revision: commission.revision,
         explanation: from_json(row, "explanation")?,
-        created_at: row.try_get("created_at")?,
-        updated_at: row.try_get("updated_at")?,
+        created_at: commission.created_at,
+        updated_at: commission.updated_at,
     })
 }
