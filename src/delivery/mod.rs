@@ -8,6 +8,7 @@
 
 mod answer;
 pub mod breaker;
+pub mod commits;
 pub mod connector;
 pub mod disabling;
 pub mod egress;
