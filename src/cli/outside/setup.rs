@@ -1,5 +1,7 @@
 //! Setting things up through the admin interface, as a person would.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 
 use super::client::{Answer, Client, NoAnswer};
@@ -78,6 +80,18 @@ pub async fn affiliate(admin: &mut Client, name: &str, program_id: &str) -> Resu
     let link = json!({ "program_id": program_id, "affiliate_id": id });
     let link = text(&create(admin, "/v1/admin/links", link).await?, "/code")?;
     Ok((id, link))
+}
+
+/// Visitors follow a link; the ids of their clicks.
+pub async fn visits(service: SocketAddr, link: &str, count: usize) -> Result<Vec<String>, SetUpError> {
+    let mut visitor = Client::new(service, None);
+    let mut clicks = Vec::with_capacity(count);
+    for _ in 0..count {
+        let answer = visitor.get(&format!("/c/{link}?sub1=visit")).await?;
+        let click = answer.location().and_then(|location| location.split("click_id=").nth(1));
+        clicks.push(click.ok_or(SetUpError::Form("click id"))?.to_owned());
+    }
+    Ok(clicks)
 }
 
 /// The address of a receiver of ours on this machine.
