@@ -46,8 +46,6 @@ pub struct Answers {
     pub late: u64,
     /// The slowest answer that was no 2xx, in microseconds.
     pub slowest_refusal_micros: u64,
-    /// The slowest answer, in microseconds.
-    pub slowest_micros: u64,
     /// The first answer that is neither an acknowledgement nor a 503.
     pub strange: Option<String>,
 }
@@ -67,7 +65,6 @@ impl Answers {
         self.broken += other.broken;
         self.late += other.late;
         self.slowest_refusal_micros = self.slowest_refusal_micros.max(other.slowest_refusal_micros);
-        self.slowest_micros = self.slowest_micros.max(other.slowest_micros);
         self.strange = self.strange.take().or_else(|| other.strange.clone());
     }
 }
@@ -244,7 +241,6 @@ impl Shared {
             }
         };
         *answers.statuses.entry(status).or_default() += 1;
-        answers.slowest_micros = answers.slowest_micros.max(micros);
         let verdict = |name: &str| text.contains(&format!("\"verdict\":\"{name}\""));
         let (accepted, duplicate) = (verdict("accepted"), verdict("duplicate"));
         let acknowledged = (200..300).contains(&status) && (accepted || duplicate);

@@ -42,7 +42,7 @@ const TOLERANCE_SECONDS: u64 = 3_600;
 /// Kills the service at a random moment and starts it again.
 pub async fn kill(scene: &mut Scene, times: u32) -> Result<(), Failure> {
     for _ in 0..times {
-        let life = LIFE.mul_f32(f32::from(rand::random::<u8>()) / 255.0);
+        let life = LIFE * u32::from(rand::random::<u8>()) / u32::from(u8::MAX);
         scene.last(life).await;
         scene.begin();
         scene.kill(0).await?;
