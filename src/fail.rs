@@ -75,10 +75,6 @@ mod enabled {
 
     static STEP_MICROS: AtomicI64 = AtomicI64::new(0);
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test's switch, not a setting; it is not compiled into the product"
-    )]
     static STEPPED: LazyLock<bool> = LazyLock::new(|| {
         let Some(file) = std::env::var_os("POSTBACK_CLOCK_STEP") else { return false };
         let follow = move || {

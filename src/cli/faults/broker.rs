@@ -1,10 +1,16 @@
 //! Somebody else at the broker, who interferes with queues and bindings.
 
-use lapin::options::{QueueBindOptions, QueueDeleteOptions};
+use std::time::{Duration, Instant};
+
+use lapin::options::{BasicPublishOptions, QueueBindOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
 use crate::cli::Failure;
+
+/// Messages that a flood brings at a time, and how often.
+const WAVE: usize = 20;
+const WAVE_EVERY: Duration = Duration::from_millis(10);
 
 /// A connection past the service.
 pub struct Hands {
@@ -22,6 +28,21 @@ impl Hands {
     /// Deletes a queue with what is in it; answers how many messages that were.
     pub async fn delete(&self, queue: &str) -> Result<u32, Failure> {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.map_err(failed)
+    }
+
+    /// Puts a body into a queue for a while, faster than anybody takes it out.
+    pub async fn flood(&self, queue: &str, body: &[u8], time: Duration) -> Result<(), Failure> {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            for _ in 0..WAVE {
+                let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+                let put = self.channel.basic_publish("".into(), queue.into(), options, body, properties);
+                // Whether the queue took it is not asked: it is to be full.
+                drop(put.await.map_err(failed)?);
+            }
+            tokio::time::sleep(WAVE_EVERY).await;
+        }
+        Ok(())
     }
 
     /// Takes a binding away.

@@ -185,9 +185,10 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "queue-full",
-        what: "the work queue takes no more than one message",
+        what: "the work queue is at its maximum, full of what somebody else put in",
         stacks: LARGE,
         long: 10,
+        settings: &[("queue.prefetch", "1"), ("queue.max_length", "50")],
         strike: |scene, times| Box::pin(broker::full_queue(scene, times)),
         ..USUAL
     },

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::process::Command;
 use url::Url;
 
 use super::catalogue::{Fault, Through};
@@ -16,7 +17,7 @@ use super::load::{Answers, Load};
 use super::place::{Place, Stack, free_address};
 use super::proxy::Proxy;
 use super::recovery::{End, Recovery};
-use super::servers::{Servers, until_within};
+use super::servers::{Servers, output, until_within};
 use super::watch::Watch;
 use super::world::{self, AFFILIATES, World};
 use crate::cli::Failure;
@@ -200,19 +201,33 @@ impl Scene {
         self.notes.push(note.into());
     }
 
-    /// Starts an instance again, at its own address. The one before must have ended.
+    /// Starts an instance again, at its own address, and waits until it is ready. The one before must have ended.
     pub async fn restart(&mut self, number: usize, start: &Start, with_queue: bool) -> Result<(), Failure> {
+        self.respawn(number, start)?;
+        self.instance(number)?.ready(with_queue).await
+    }
+
+    /// Starts an instance again, and does not wait for it.
+    pub fn respawn(&mut self, number: usize, start: &Start) -> Result<(), Failure> {
         let log = self.log(number);
         let address = self.instance(number)?.address;
-        let mut instance = self.program.serve(address, start, &log)?;
-        instance.ready(with_queue).await?;
-        *self.instance(number)? = instance;
+        *self.instance(number)? = self.program.serve(address, start, &log)?;
         Ok(())
     }
 
     /// Kills an instance where it stands.
     pub async fn kill(&mut self, number: usize) -> Result<(), Failure> {
         self.instance(number)?.kill().await
+    }
+
+    /// Runs SQL past the service; answers what it prints.
+    pub async fn sql(&self, sql: &str) -> Result<String, Failure> {
+        if let Some(servers) = &self.servers {
+            return servers.psql(self.place.database(), sql).await;
+        }
+        let mut command = Command::new("sqlite3");
+        command.args(["-bail", "-cmd", ".timeout 20000"]).arg(self.place.file("postback.sqlite")).arg(sql);
+        output(&mut command, "sqlite3").await
     }
 
     /// A failure with what the service said last.

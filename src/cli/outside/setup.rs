@@ -9,6 +9,9 @@ use super::client::{Answer, Client, NoAnswer};
 /// The highest rate that a key can have.
 const UNLIMITED_PER_MINUTE: u32 = 100_000_000;
 
+/// From when plans apply: long ago, so that they still do when the service's clock is stepped back.
+const VALID_FROM: &str = "2020-01-01T00:00:00Z";
+
 /// Why something could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SetUpError {
@@ -58,7 +61,8 @@ pub async fn program(
     let plan_id = text(&create(admin, "/v1/admin/plans", plan).await?, "/id")?;
     let rate = |(goal, _, cents): &Goal| json!({ "goal": goal, "amount": format!("{}.{:02}", cents / 100, cents % 100), "currency": currency });
     let terms = json!({ "model": "fixed", "rates": goals.iter().map(rate).collect::<Vec<_>>() });
-    create(admin, &format!("/v1/admin/plans/{plan_id}/versions"), json!({ "terms": terms })).await?;
+    let version = json!({ "terms": terms, "valid_from": VALID_FROM });
+    create(admin, &format!("/v1/admin/plans/{plan_id}/versions"), version).await?;
     let program = json!({
         "operator_id": operator_id,
         "name": name,

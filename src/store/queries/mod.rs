@@ -36,10 +36,9 @@ impl Store for Engine {
 
     async fn ping(&self) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        // A real write that changes nothing, so that a full disk or a read-only server shows here and not only when money is
-        // at stake. Committed: a change that is taken back never reaches the disk.
+        // A real write, taken back: a full disk or a read-only server shows here and not only when money is at stake.
         sqlx::query("UPDATE config_version SET version = version WHERE id = 1").execute(&mut *transaction).await?;
-        Ok(transaction.commit().await?)
+        Ok(transaction.rollback().await?)
     }
 
     async fn clock_offset_micros(&self) -> Result<i64, StoreError> {

@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::cli::Failure;
 use crate::cli::faults::broker::Hands;
 use crate::cli::faults::scene::Scene;
 use crate::cli::faults::watch::{NOT_READY, QUEUE_OUT};
+use crate::clock::Clock;
+use crate::domain::delivery::Hint;
+use crate::domain::ids::{DeliveryId, EndpointId};
 
 /// How long the broker is stopped: longer than deliveries wait for it.
 const STOPPED: Duration = Duration::from_secs(70);
 /// The last part of it, in which deliveries go on without it.
 const LAST_PART: Duration = Duration::from_secs(5);
-/// How long a queue has no leader, an alarm lasts, a queue is full.
+/// How long a queue has no leader, an alarm lasts, a queue is full; the first two longer by [`SILENT`].
 const HURT: Duration = Duration::from_secs(8);
 /// How long the broker says nothing: longer than a confirm may take.
 const SILENT: Duration = Duration::from_secs(15);
@@ -137,17 +142,17 @@ pub async fn memory_alarm(scene: &mut Scene, times: u32) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The work queue takes no more than one message.
+/// Somebody else keeps the work queue at its maximum, with hints at a delivery that does not exist.
 pub async fn full_queue(scene: &mut Scene, times: u32) -> Result<(), Failure> {
     let servers = scene.servers()?;
-    let (policy, pattern) = (scene.place.queue("full"), format!("^{}$", scene.place.queue("work").replace('.', "\\.")));
+    let hands = Hands::new(&servers.amqp_url).await?;
+    let now = Clock::system().now();
+    let hint = Hint { delivery_id: DeliveryId::new(now), endpoint_id: EndpointId::new(now), epoch: 1, attempt: 0 };
+    let body = json!({ "v": 1, "items": [hint] }).to_string();
     let before = refused(scene).await?;
     for _ in 0..times {
         scene.begin();
-        let limit = "{\"max-length\":1}";
-        servers.broker_ctl(&["set_policy", &policy, &pattern, limit, "--apply-to", "queues"]).await?;
-        scene.last(HURT).await;
-        servers.broker_ctl(&["clear_policy", &policy]).await?;
+        hands.flood(&scene.place.queue("work"), body.as_bytes(), HURT).await?;
         scene.recover().await?;
         demand_ingestion(scene);
     }
