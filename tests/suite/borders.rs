@@ -49,6 +49,7 @@ const ROOMS: &[&str] = &[
     "payouts",
     "queue",
     "replay",
+    "retention",
     "store",
     "telemetry",
 ];

@@ -146,6 +146,7 @@ pub async fn clock(scene: &mut Scene, times: u32) -> Result<(), Failure> {
         }
     }
     let left = let_time_pass(scene).await?;
+    scene.begin();
     scene.note(format!("{left} deliveries waited for a time that the steps had put up to 20 min ahead"));
     scene.recover().await
 }
