@@ -69,5 +69,5 @@ impl Clock {
 #[expect(clippy::disallowed_methods, reason = "this is the Clock")]
 fn system_micros() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
+    i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX).saturating_add(crate::fail::clock_step_micros())
 }

@@ -2,7 +2,8 @@
 //!
 //! Compiled only with the feature `failpoints`; otherwise [`point`] is nothing. A test starts the
 //! program with `POSTBACK_FAILPOINT=<name>=abort`, `…=abort@<n>` (at the n-th passing) or `…=stall:<milliseconds>`
-//! (once, at the first passing).
+//! (once, at the first passing). With `POSTBACK_CLOCK_STEP=<file>` the machine's clock is off by the whole seconds that
+//! stand in the file, which may change while the process runs.
 
 /// A place where a test may stop this process. Does nothing unless built with the feature `failpoints`.
 #[cfg(not(feature = "failpoints"))]
@@ -15,11 +16,27 @@ pub async fn point(name: &'static str) {
     enabled::hit(name).await;
 }
 
+/// How far a test has stepped the machine's clock. Always 0 unless built with the feature `failpoints`.
+#[cfg(not(feature = "failpoints"))]
+pub const fn clock_step_micros() -> i64 {
+    0
+}
+
+/// How far a test has stepped the machine's clock.
+#[cfg(feature = "failpoints")]
+pub fn clock_step_micros() -> i64 {
+    enabled::clock_step_micros()
+}
+
 #[cfg(feature = "failpoints")]
 mod enabled {
+    use std::path::Path;
     use std::sync::LazyLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
     use std::time::Duration;
+
+    /// How often the file of the clock's step is read.
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
 
     /// What to do, where, and at which passing.
     struct Order {
@@ -54,5 +71,30 @@ mod enabled {
             Some(time) => tokio::time::sleep(time).await,
             None => std::process::abort(),
         }
+    }
+
+    static STEP_MICROS: AtomicI64 = AtomicI64::new(0);
+
+    static STEPPED: LazyLock<bool> = LazyLock::new(|| {
+        let Some(file) = std::env::var_os("POSTBACK_CLOCK_STEP") else { return false };
+        let follow = move || {
+            loop {
+                follow(Path::new(&file));
+                std::thread::sleep(LOOK_EVERY);
+            }
+        };
+        std::thread::Builder::new().name("clock-step".to_owned()).spawn(follow).is_ok()
+    });
+
+    /// Takes over what the file says; one that is missing or half written changes nothing.
+    fn follow(file: &Path) {
+        let seconds = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<i64>().ok());
+        if let Some(seconds) = seconds {
+            STEP_MICROS.store(seconds.saturating_mul(1_000_000), Ordering::Relaxed);
+        }
+    }
+
+    pub fn clock_step_micros() -> i64 {
+        if *STEPPED { STEP_MICROS.load(Ordering::Relaxed) } else { 0 }
     }
 }

@@ -18,6 +18,8 @@ macro_rules! help {
 pub mod bench;
 pub mod check_config;
 pub mod demo;
+#[cfg(feature = "failpoints")]
+pub mod faults;
 pub mod healthcheck;
 pub mod keys;
 pub mod ledger;
@@ -61,6 +63,8 @@ enum Command {
     Serve(serve::Args),
     Demo(demo::Args),
     Bench(bench::Args),
+    #[cfg(feature = "failpoints")]
+    Faults(faults::Args),
     Migrate(migrate::Args),
     CheckConfig(check_config::Args),
     Keys(keys::Args),
@@ -101,6 +105,8 @@ fn run(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Serve(args) => serve::run(&args, context),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
+        #[cfg(feature = "failpoints")]
+        Command::Faults(args) => faults::run(&args, context),
         Command::Migrate(args) => migrate::run(&args, context),
         Command::CheckConfig(args) => check_config::run(&args, context),
         Command::Keys(args) => keys::run(&args, context),

@@ -39,7 +39,8 @@ pub(super) fn of_variable(variable: &str) -> Option<&'static str> {
 
 /// Whether an environment variable is for the settings. Those of the tests and the failpoints are not.
 pub(super) fn is_ours(variable: &str) -> bool {
-    let of_tests = variable.starts_with("POSTBACK_TEST_") || variable == "POSTBACK_FAILPOINT";
+    let of_tests =
+        variable.starts_with("POSTBACK_TEST_") || ["POSTBACK_FAILPOINT", "POSTBACK_CLOCK_STEP"].contains(&variable);
     let alias = ALIASES.iter().any(|(alias, _)| *alias == variable);
     alias || (variable.starts_with(PREFIX) && !of_tests)
 }

@@ -11,7 +11,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("actix_service", &["http/server.rs"]),
     ("utoipa", &["http/"]),
     ("sqlx", &["store/"]),
-    ("lapin", &["queue/rabbitmq/"]),
+    ("lapin", &["queue/rabbitmq/", "cli/faults/broker.rs"]),
     (
         "hyper",
         &[
@@ -28,8 +28,8 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("rustls", &["delivery/connector.rs", "delivery/sender.rs", "delivery/answer.rs"]),
     ("tokio", &["-domain"]),
     ("governor", &["intake/"]),
-    ("httparse", &["cli/bench/"]),
-    ("standardwebhooks", &["cli/demo/", "cli/bench/"]),
+    ("httparse", &["cli/outside/"]),
+    ("standardwebhooks", &["cli/demo/", "cli/bench/", "cli/faults/", "cli/outside/"]),
 ];
 
 /// The rooms of ours that `domain` must not know: all of them.

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::book::{Entry, index};
 use super::receiver::Told;
+use crate::cli::outside::book::{Entry, index};
 
 /// Sentences that are kept of each kind.
 const SHOWN: usize = 5;

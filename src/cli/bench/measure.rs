@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Args;
-use super::book::Book;
-use super::lane::Lane;
 use super::receiver::{Inbox, Mood};
 use super::runs::Run;
 use super::sender::{self, End, Fired, Pace, Volley};
@@ -18,7 +16,9 @@ use super::timeline::MemoryAt;
 use super::usage::{self, Cpu, Parts, Watched};
 use super::world::{self, World};
 use crate::cli::Failure;
+use crate::cli::outside::book::Book;
 use crate::cli::outside::client::Client;
+use crate::cli::outside::lane::Lane;
 
 /// The threads' names, by which their CPU time is found.
 pub const SENDER: &str = "bench-sender";

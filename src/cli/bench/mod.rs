@@ -9,11 +9,8 @@
 //! neighbours; and a service is only driven through its interfaces, so that any version can be compared with any other.
 
 mod audit;
-mod book;
 mod judge;
-mod lane;
 mod measure;
-mod postback;
 mod receiver;
 mod report;
 mod runs;
@@ -21,7 +18,6 @@ mod sender;
 mod service;
 mod timeline;
 mod usage;
-mod wire;
 mod world;
 
 use std::path::PathBuf;
@@ -30,15 +26,15 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::book::Book;
 use self::judge::{Evidence, Findings, InboxEvidence, judge};
-use self::lane::Lane;
 use self::measure::{Bench, Measured, RECEIVER, SENDER};
 use self::receiver::Mood;
 use self::report::Report;
 use self::runs::Run;
 use self::service::Service;
 use self::usage::Watched;
+use super::outside::book::Book;
+use super::outside::lane::Lane;
 use super::outside::throwaway::{Folder, master_key};
 use super::{Failure, print, runtime};
 use crate::domain::encoding::to_hex;
@@ -154,7 +150,7 @@ async fn bench(args: &Args, folder: &Folder) -> Result<Report, Failure> {
     let no_thread = |error: std::io::Error| Failure::new(format!("no thread can be started: {error}"));
     let (sender, receivers) = (Lane::start(SENDER).map_err(no_thread)?, Lane::start(RECEIVER).map_err(no_thread)?);
     let size = args.run.size(args.clicks);
-    let book = Arc::new(Book::new(&tag, size.affiliates));
+    let book = Arc::new(Book::new(format!("bench-{tag}-"), size.affiliates));
     let world = world::set_up(&service, size, &tag, &book, &receivers).await?;
     let mut bench = Bench { run: args.run, service, world, book, watched, sender, next: 0 };
     let measured = bench.measure(args).await?;

@@ -13,12 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::book::{Book, index};
-use super::wire::{Request, Wire};
+use crate::cli::outside::book::{Book, index};
+use crate::cli::outside::proof::{TOLERANCE_SECONDS, fits, hash};
+use crate::cli::outside::wire::{Request, Wire};
 use crate::clock::Clock;
 
-/// How far the time of a message may be from now, in seconds: what Standard Webhooks recommends.
-const TOLERANCE_SECONDS: u64 = 300;
 /// How long to wait when no connection can be accepted.
 const PAUSE: Duration = Duration::from_millis(50);
 const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -179,11 +178,11 @@ impl Inbox {
     fn judge(&self, request: &Request<'_>) -> Message {
         let id = request.header("webhook-id").unwrap_or_default();
         if let Proof::Signature(webhook) = &self.proof
-            && !self.fits(webhook, id, request)
+            && !fits(webhook, request, self.clock.now().seconds(), TOLERANCE_SECONDS)
         {
             return Message::WronglySigned;
         }
-        let number = self.number_in(request.body).or_else(|| self.number_in(request.target.as_bytes()));
+        let number = self.book.number_in(request.body).or_else(|| self.book.number_in(request.target.as_bytes()));
         match number {
             Some(number)
                 if self.book.entry(number).fired_micros > 0 && self.book.affiliate_of(number) == self.affiliate =>
@@ -192,24 +191,6 @@ impl Inbox {
             }
             _ => Message::Strange,
         }
-    }
-
-    fn fits(&self, webhook: &Webhook, id: &str, request: &Request<'_>) -> bool {
-        let seconds = request.header("webhook-timestamp").and_then(|text| text.parse::<i64>().ok());
-        let Some(seconds) = seconds else { return false };
-        let Ok(signature) = webhook.sign(id, seconds, request.body) else { return false };
-        let claimed = request.header("webhook-signature").unwrap_or_default();
-        let is_recent = self.clock.now().seconds().abs_diff(seconds) <= TOLERANCE_SECONDS;
-        !id.is_empty() && is_recent && claimed.split(' ').any(|token| token == signature)
-    }
-
-    /// The number of the postback whose event id stands somewhere in `bytes`.
-    fn number_in(&self, bytes: &[u8]) -> Option<u64> {
-        let prefix = self.book.event_prefix().as_bytes();
-        let at = bytes.windows(prefix.len()).position(|part| part == prefix)?;
-        let rest = bytes.get(at + prefix.len()..)?;
-        let digits = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
-        std::str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()
     }
 
     /// Writes a message down; whether it is to be answered 200.
@@ -255,9 +236,4 @@ impl Seen {
         }
         false
     }
-}
-
-/// FNV-1a: different ids have different hashes but for one in billions.
-fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -13,9 +13,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::book::Book;
-use super::postback::Recipe;
-use super::wire::{Response, Wire};
+use crate::cli::outside::book::Book;
+use crate::cli::outside::postback::Recipe;
+use crate::cli::outside::wire::{Response, Wire};
 use crate::clock::Clock;
 
 /// How long one request may take. Longer than the service takes to say that it cannot.
@@ -172,7 +172,7 @@ fn pacer(sender: &Arc<Sender>) -> Option<io::Result<std::thread::JoinHandle<()>>
             let micros = u64::try_from(sender.began.elapsed().as_micros()).unwrap_or(u64::MAX);
             // The first one is due at once.
             let due = (micros.saturating_mul(per_second) / 1_000_000 + 1).min(count);
-            sender.due.add_permits(super::book::index(due - released));
+            sender.due.add_permits(crate::cli::outside::book::index(due - released));
             released = due;
             std::thread::sleep(TICK);
         }

@@ -7,13 +7,13 @@ use serde_json::json;
 use standardwebhooks::Webhook;
 use tokio::net::TcpListener;
 
-use super::book::Book;
-use super::lane::Lane;
-use super::postback::Recipe;
 use super::receiver::{Inbox, Proof};
 use super::service::Service;
 use crate::cli::Failure;
+use crate::cli::outside::book::Book;
 use crate::cli::outside::client::Client;
+use crate::cli::outside::lane::Lane;
+use crate::cli::outside::postback::Recipe;
 use crate::cli::outside::setup::{self, SetUpError, change, create, hook, text};
 use crate::domain::signature::SigningSecret;
 
@@ -74,7 +74,7 @@ async fn make(
     for number in 0..size.affiliates {
         let name = format!("Bench affiliate {tag}-{number}");
         let (affiliate_id, link) = setup::affiliate(&mut admin, &name, &program_id).await?;
-        clicks.push(visits(service, &link, size.clicks.div_ceil(size.affiliates)).await?);
+        clicks.push(setup::visits(service.address, &link, size.clicks.div_ceil(size.affiliates)).await?);
         let mut make = Endpoints { admin: &mut admin, affiliate_id: &affiliate_id, affiliate: number, book, receivers };
         for hook in 0..size.webhooks {
             endpoints.push(make.webhook(format!("webhook-{number}-{hook}")).await?);
@@ -91,18 +91,6 @@ async fn make(
         clicks,
     };
     Ok(World { recipe: Arc::new(recipe), endpoints, operator_id: operator.id })
-}
-
-/// Visitors follow a link; the ids of their clicks.
-async fn visits(service: &Service, link: &str, count: usize) -> Result<Vec<String>, SetUpError> {
-    let mut visitor = Client::new(service.address, None);
-    let mut clicks = Vec::with_capacity(count);
-    for _ in 0..count {
-        let answer = visitor.get(&format!("/c/{link}?sub1=bench")).await?;
-        let click = answer.location().and_then(|location| location.split("click_id=").nth(1));
-        clicks.push(click.ok_or(SetUpError::Form("click id"))?.to_owned());
-    }
-    Ok(clicks)
 }
 
 /// Makes endpoints of an affiliate; each lies at a receiver of its own.

@@ -1,11 +1,16 @@
 //! Setting things up through the admin interface, as a person would.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 
 use super::client::{Answer, Client, NoAnswer};
 
 /// The highest rate that a key can have.
 const UNLIMITED_PER_MINUTE: u32 = 100_000_000;
+
+/// From when plans apply: long ago, so that they still do when the service's clock is stepped back.
+const VALID_FROM: &str = "2020-01-01T00:00:00Z";
 
 /// Why something could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +61,8 @@ pub async fn program(
     let plan_id = text(&create(admin, "/v1/admin/plans", plan).await?, "/id")?;
     let rate = |(goal, _, cents): &Goal| json!({ "goal": goal, "amount": format!("{}.{:02}", cents / 100, cents % 100), "currency": currency });
     let terms = json!({ "model": "fixed", "rates": goals.iter().map(rate).collect::<Vec<_>>() });
-    create(admin, &format!("/v1/admin/plans/{plan_id}/versions"), json!({ "terms": terms })).await?;
+    let version = json!({ "terms": terms, "valid_from": VALID_FROM });
+    create(admin, &format!("/v1/admin/plans/{plan_id}/versions"), version).await?;
     let program = json!({
         "operator_id": operator_id,
         "name": name,
@@ -78,6 +84,18 @@ pub async fn affiliate(admin: &mut Client, name: &str, program_id: &str) -> Resu
     let link = json!({ "program_id": program_id, "affiliate_id": id });
     let link = text(&create(admin, "/v1/admin/links", link).await?, "/code")?;
     Ok((id, link))
+}
+
+/// Visitors follow a link; the ids of their clicks.
+pub async fn visits(service: SocketAddr, link: &str, count: usize) -> Result<Vec<String>, SetUpError> {
+    let mut visitor = Client::new(service, None);
+    let mut clicks = Vec::with_capacity(count);
+    for _ in 0..count {
+        let answer = visitor.get(&format!("/c/{link}?sub1=visit")).await?;
+        let click = answer.location().and_then(|location| location.split("click_id=").nth(1));
+        clicks.push(click.ok_or(SetUpError::Form("click id"))?.to_owned());
+    }
+    Ok(clicks)
 }
 
 /// The address of a receiver of ours on this machine.

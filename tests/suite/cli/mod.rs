@@ -3,6 +3,7 @@
 mod bench;
 mod books;
 mod demo;
+mod faults;
 mod keys;
 mod program;
 mod replay;

@@ -28,7 +28,7 @@ pub struct Recipe {
 impl Recipe {
     /// Writes the body of a postback over `body`; the same bytes each time.
     pub fn body(&self, number: u64, body: &mut String) {
-        let (affiliates, cents) = (self.clicks.len().max(1), 100 + number.wrapping_mul(37) % 90_000);
+        let affiliates = self.clicks.len().max(1);
         let clicks = self.clicks.get(index(number) % affiliates).map(Vec::as_slice).unwrap_or_default();
         let click = clicks.get(index(number) / affiliates % clicks.len().max(1)).map_or("", String::as_str);
         body.clear();
@@ -36,11 +36,10 @@ impl Recipe {
         let _ = write!(
             body,
             "{{\"click_id\":\"{click}\",\"event_id\":\"{}{number:010}\",\"goal\":\"sale\",\"status\":\"approved\",\
-             \"amount\":\"{}.{:02}\",\"currency\":\"EUR\",\"sub1\":\"campaign-{}\",\"sub2\":\"banner-728x90\",\
+             \"amount\":\"{}\",\"currency\":\"EUR\",\"sub1\":\"campaign-{}\",\"sub2\":\"banner-728x90\",\
              \"sub3\":\"landing-page-b\",\"sub4\":\"de\",\"sub5\":\"",
             self.event_prefix,
-            cents / 100,
-            cents % 100,
+            amount(number),
             number % 97,
         );
         while body.len() + 2 < BODY_BYTES {
@@ -64,6 +63,12 @@ impl Recipe {
             body.len(),
         );
     }
+}
+
+/// The amount of a postback.
+pub fn amount(number: u64) -> String {
+    let cents = 100 + number.wrapping_mul(37) % 90_000;
+    format!("{}.{:02}", cents / 100, cents % 100)
 }
 
 #[cfg(test)]

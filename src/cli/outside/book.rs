@@ -37,11 +37,12 @@ pub struct Entry {
 }
 
 impl Book {
-    /// An empty book for postbacks that go round so many affiliates; the tag tells them from others'.
-    pub fn new(tag: &str, affiliates: usize) -> Self {
+    /// An empty book for postbacks that go round so many affiliates; what their event ids begin with tells them from
+    /// others'.
+    pub fn new(event_prefix: String, affiliates: usize) -> Self {
         let acknowledged = (0..affiliates).map(|_| AtomicU64::new(0)).collect();
         let pieces = (0..PIECES).map(|_| OnceLock::new()).collect();
-        Self { event_prefix: format!("bench-{tag}-"), began: Instant::now(), pieces, acknowledged }
+        Self { event_prefix, began: Instant::now(), pieces, acknowledged }
     }
 
     /// What the event id of every postback begins with.
@@ -103,6 +104,15 @@ impl Book {
         Entry { fired_micros: word >> TIME_SHIFT, acknowledged: word & ACKNOWLEDGED != 0, accepted: word & ACCEPTED }
     }
 
+    /// The number of the postback whose event id stands somewhere in `bytes`.
+    pub fn number_in(&self, bytes: &[u8]) -> Option<u64> {
+        let prefix = self.event_prefix.as_bytes();
+        let at = bytes.windows(prefix.len()).position(|part| part == prefix)?;
+        let rest = bytes.get(at + prefix.len()..)?;
+        let digits = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        std::str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()
+    }
+
     fn word(&self, number: u64) -> Option<&AtomicU64> {
         let piece = self.pieces.get(index(number / PIECE))?;
         piece.get_or_init(|| (0..PIECE).map(|_| AtomicU64::new(0)).collect()).get(index(number % PIECE))
@@ -120,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_postback_is_fired_once_and_may_be_answered_often() {
-        let book = Book::new("t", 2);
+        let book = Book::new("t".into(), 2);
         let number = PIECE * 3 + 1;
         assert_eq!(book.entry(number), Entry::default());
         book.fire(number, 77);
