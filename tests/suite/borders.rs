@@ -18,7 +18,7 @@ const BORDERS: &[(&str, &[&str])] = &[
             "delivery/connector.rs",
             "delivery/sender.rs",
             "delivery/answer.rs",
-            "delivery/egress.rs",
+            "delivery/egress/urls.rs",
             "cli/demo/",
             "cli/outside/",
         ],
