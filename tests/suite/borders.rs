@@ -26,6 +26,7 @@ const BORDERS: &[(&str, &[&str])] = &[
     ("hyper_util", &["delivery/connector.rs", "delivery/sender.rs", "cli/demo/", "cli/outside/"]),
     ("hyper_rustls", &["delivery/connector.rs", "delivery/sender.rs"]),
     ("rustls", &["delivery/connector.rs", "delivery/sender.rs", "delivery/answer.rs"]),
+    ("simple_dns", &["delivery/resolver.rs"]),
     ("tokio", &["-domain"]),
     ("governor", &["intake/"]),
     ("httparse", &["cli/bench/"]),

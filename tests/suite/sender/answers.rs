@@ -60,6 +60,22 @@ async fn redirects_are_not_followed() {
 }
 
 #[tokio::test]
+async fn a_hundred_redirects_cost_one_request() {
+    let receiver = Receiver::start(|mut talk| async move {
+        let mut hops = 0;
+        while hops < 100 && talk.next_request().await {
+            hops += 1;
+            let answer = format!("HTTP/1.1 307 Again\r\nlocation: /hop/{hops}\r\ncontent-length: 0\r\n\r\n");
+            talk.write(answer.as_bytes()).await;
+        }
+    })
+    .await;
+    let result = sender().send(post(receiver.url()), now()).await;
+    assert_eq!((result.outcome, said(&result)), (FAILED, "the receiver answered 307"));
+    assert_eq!((receiver.connections(), receiver.requests().len()), (1, 1));
+}
+
+#[tokio::test]
 async fn retry_after_is_read_in_both_forms() {
     for (status, value, asked) in [
         (429, "7", Some(7)),

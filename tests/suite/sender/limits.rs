@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use postback::delivery::sender::{Sender, SenderSettings};
+use postback::delivery::sender::{MAX_TOTAL_TIMEOUT, Sender, SenderSettings};
 use postback::domain::delivery::AttemptOutcome;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 use super::receiver::Receiver;
 use super::{FAILED, OK, loopback, now, post, post_within, said, sender};
@@ -125,6 +127,65 @@ async fn bodies_are_never_decompressed() {
     let result = sender().send(post(receiver.url()), now()).await;
     assert_eq!(result.outcome, AttemptOutcome::Delivered);
     assert_eq!(result.body_start.as_deref(), Some("\u{fffd}\u{fffd}ABC"));
+}
+
+#[tokio::test]
+async fn a_chunked_body_without_end_is_cut_off() {
+    let receiver = Receiver::start(|mut talk| async move {
+        talk.next_request().await;
+        talk.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        let chunk = format!("4000\r\n{}\r\n", "z".repeat(0x4000));
+        while talk.write(chunk.as_bytes()).await {}
+    })
+    .await;
+    let result = sender().send(post(receiver.url()), now()).await;
+    assert_eq!(result.outcome, AttemptOutcome::Delivered);
+    assert_eq!(result.body_start.unwrap(), "z".repeat(1024));
+    receiver.all_closed().await;
+}
+
+#[tokio::test]
+async fn what_would_unpack_without_end_is_cut_off_packed() {
+    // Deflate of one byte repeated: after the head, blocks that each stand for far more than they are.
+    let receiver = Receiver::start(|mut talk| async move {
+        talk.next_request().await;
+        talk.write(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 10000000\r\n\r\n").await;
+        talk.write(b"\x1f\x8b\x08\0\0\0\0\0\0\xff").await;
+        while talk.write(&[0xed; 16 * 1024]).await {}
+    })
+    .await;
+    let result = sender().send(post(receiver.url()), now()).await;
+    assert_eq!(result.outcome, AttemptOutcome::Delivered);
+    assert!(result.body_start.unwrap().len() <= 1024, "kept as it came");
+    receiver.all_closed().await;
+}
+
+#[test]
+fn the_limits_are_those_that_are_promised() {
+    let limits = SenderSettings::default();
+    let [resolve, connect, total] = [3, 5, 10].map(Duration::from_secs);
+    assert_eq!((limits.resolve_timeout, limits.connect_timeout, limits.total_timeout), (resolve, connect, total));
+    assert_eq!((limits.max_response_bytes, limits.max_kept_bytes), (16 * 1024, 1024));
+    assert_eq!(MAX_TOTAL_TIMEOUT, Duration::from_secs(30));
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_takes_is_given_up() {
+    // Nobody accepts, and the queue of those who wait is full: what comes now is neither taken nor refused.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let address = full.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(connected) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+        waiting.push(connected.unwrap());
+        assert!(waiting.len() < 100, "the queue has no end");
+    }
+    let settings = SenderSettings { connect_timeout: Duration::from_millis(200), ..SenderSettings::default() };
+    let sender = Sender::new(loopback(), settings).unwrap();
+    let result = sender.send(post(format!("http://{address}/")), now()).await;
+    assert_eq!((result.outcome, said(&result)), (FAILED, "no connection could be made within 200 ms"));
+    assert!(result.duration >= Duration::from_millis(200) && result.duration < Duration::from_secs(5));
 }
 
 #[tokio::test]

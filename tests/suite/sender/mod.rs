@@ -3,7 +3,9 @@
 mod addresses;
 mod answers;
 mod connections;
+mod environment;
 mod limits;
+mod names;
 mod receiver;
 mod tls;
 
@@ -16,9 +18,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use postback::delivery::connector::Resolve;
 use postback::delivery::egress::EgressPolicy;
-use postback::delivery::sender::{OutboundMethod, OutboundRequest, Sender, SenderSettings};
+use postback::delivery::resolver::Resolve;
+use postback::delivery::sender::{OutboundMethod, OutboundRequest, Sender, SenderSettings, tls_versions};
 use postback::domain::delivery::{AttemptOutcome, AttemptResult};
 use postback::domain::time::Timestamp;
 use rustls::{ClientConfig, RootCertStore};
@@ -76,10 +78,9 @@ fn sender() -> Sender {
     Sender::new(loopback(), SenderSettings::default()).unwrap()
 }
 
+/// TLS as in production, trusting these authorities instead of the public ones.
 fn trusting(roots: RootCertStore) -> ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    builder.with_root_certificates(roots).with_no_client_auth()
+    tls_versions().unwrap().with_root_certificates(roots).with_no_client_auth()
 }
 
 fn resolving(policy: EgressPolicy, resolver: Arc<dyn Resolve>) -> Sender {
