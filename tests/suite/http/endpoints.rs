@@ -35,7 +35,6 @@ async fn a_refused_address_answers_its_reason() {
         ("https://me:s3cretpw@hooks.example.com/", "url_user_info"),
         ("https://hooks.example.com./", "url_host"),
         ("hooks.example.com", "url_malformed"),
-        (&long, "url_too_long"),
     ] {
         for kind in ["webhook", "postback"] {
             let body = json!({"affiliate_id": world.affiliate, "kind": kind, "url": url});
@@ -49,6 +48,10 @@ async fn a_refused_address_answers_its_reason() {
         let problem = world.admin("PATCH", &own).json(&json!({"url": url})).send().await.problem(422, "validation");
         assert_eq!(problem["reason"], reason, "a change to {url}");
     }
+    // A postback's address is held to its length as a template, which has no reason of this kind.
+    let body = json!({"affiliate_id": world.affiliate, "url": long});
+    let problem = world.admin("POST", "/v1/admin/endpoints").json(&body).send().await.problem(422, "validation");
+    assert_eq!(problem["reason"], "url_too_long");
     assert_eq!(count().await, before, "nothing was stored or changed");
 
     let body = json!({"affiliate_id": world.affiliate, "url": format!("https://{GOOD}/in")});
