@@ -12,6 +12,7 @@
 //! | [`delivery`] | relay → worker → sender → finish, and the sweeper |
 //! | [`replay`] | what failed is sent or judged again: one, or many by a job |
 //! | [`payouts`] | money to affiliates: asked for, or by schedule |
+//! | [`retention`] | deletes what has been kept long enough |
 //! | [`alerts`] | what is watched and who is told |
 //! | [`cli`] | `serve`, `demo`, `keys`, `ledger verify`, … |
 
@@ -31,5 +32,6 @@ pub mod metrics;
 pub mod payouts;
 pub mod queue;
 pub mod replay;
+pub mod retention;
 pub mod store;
 pub mod telemetry;

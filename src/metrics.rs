@@ -23,6 +23,7 @@ const OUTCOMES: [&str; 3] = ["delivered", "failed", "unknown"];
 const DIRECTIONS: [&str; 2] = ["publishing", "consuming"];
 const PUBLISHED: [&str; 3] = ["taken", "unavailable", "refused"];
 const CLICKS: [&str; 3] = ["stored", "dropped", "unknown_link"];
+const PRUNED: [&str; 2] = ["receipts", "events"];
 
 /// Every metric of one service. Those without a label are fields; the others are set through methods.
 #[derive(Clone, Debug)]
@@ -55,6 +56,7 @@ pub struct Metrics {
     pub shed: IntCounter,
     alert_open: IntGaugeVec,
     clicks: IntCounterVec,
+    pruned: IntCounterVec,
 }
 
 impl Metrics {
@@ -97,6 +99,7 @@ impl Metrics {
             shed: make.counter("shed_total", "Postbacks refused because the intake buffer was full.")?,
             alert_open: make.gauges("alert_open", "1 while the alert is open.", "alert")?,
             clicks: make.counters("clicks_total", "Clicks, by what became of them.", &["result"])?,
+            pruned: make.counters("pruned_total", "Rows deleted because they were old enough.", &["what"])?,
             registry: make.0.clone(),
         };
         make.gauges("build_info", "Always 1; the version is in the label.", "version")?
@@ -112,6 +115,7 @@ impl Metrics {
         DIRECTIONS.iter().for_each(|direction| self.queue_connected.with_label_values(&[direction]).set(0));
         PUBLISHED.iter().for_each(|result| self.publishes.with_label_values(&[result]).reset());
         CLICKS.iter().for_each(|result| self.clicks.with_label_values(&[result]).reset());
+        PRUNED.iter().for_each(|what| self.pruned.with_label_values(&[what]).reset());
     }
 
     /// `postback_receipts_total{verdict}`: a postback was stored; `verdict` is one of accepted, duplicate, updated,
@@ -165,6 +169,11 @@ impl Metrics {
     /// full), unknown_link.
     pub fn click(&self, result: &'static str) {
         self.clicks.with_label_values(&[result]).inc();
+    }
+
+    /// `postback_pruned_total{what}`: rows had been kept long enough and were deleted; `what` is one of receipts, events.
+    pub fn pruned(&self, what: &'static str, count: u64) {
+        self.pruned.with_label_values(&[what]).inc_by(count);
     }
 
     /// All metrics in Prometheus' text exposition format.

@@ -48,6 +48,7 @@ use crate::queue::Queue;
 use crate::queue::embedded::{Embedded, EmbeddedSettings};
 use crate::queue::rabbitmq::{RabbitMq, RabbitMqSettings};
 use crate::replay::{Jobs, Judge, Replayer};
+use crate::retention::Retention;
 use crate::store::configuration::Entry;
 use crate::store::{Store, StoreError, StoreSettings, postgres, sqlite};
 
@@ -158,6 +159,7 @@ pub async fn start(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> R
     start_delivery(&base, &relay, lifecycle);
     let replays = start_replays(&base, &relay, lifecycle);
     let payouts = start_payouts(&base, &relay, lifecycle);
+    start_retention(&base, lifecycle);
     lifecycle.spawn("alerts", watch(&base)?.run(lifecycle.stopping()));
     let Base { settings, store, catalog, queue, sender, clock, metrics, .. } = base;
     let state = HttpState {
@@ -328,6 +330,13 @@ fn start_payouts(base: &Base, relay: &Relay, lifecycle: &Lifecycle) -> Payouts {
     let schedule = Schedule { payouts: payouts.clone(), every: base.settings.payouts.look_every };
     lifecycle.spawn("payouts", schedule.run(lifecycle.stopping()));
     payouts
+}
+
+/// What deletes what is old.
+fn start_retention(base: &Base, lifecycle: &Lifecycle) {
+    let (store, metrics) = (Arc::clone(&base.store), Arc::clone(&base.metrics));
+    let retention = Retention { store, clock: base.clock.clone(), metrics, settings: base.settings.retention.clone() };
+    lifecycle.spawn("retention", retention.run(lifecycle.stopping()));
 }
 
 /// A writer that lasts as long as the service may hand it something: that nobody can call it any more is no failure.

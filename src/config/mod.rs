@@ -21,7 +21,7 @@ pub use docs::markdown;
 pub use error::{ConfigErrors, Problem};
 pub use sources::Sources;
 pub use table::{
-    Alerts, Clicks, Commissions, Database, Delivery, Intake, Log, Outbound, Payouts, Queue, Server, Settings,
+    Alerts, Clicks, Commissions, Database, Delivery, Intake, Log, Outbound, Payouts, Queue, Retention, Server, Settings,
 };
 pub use types::{ByteSize, DatabaseUrl, LogFormat};
 

@@ -297,6 +297,18 @@ settings! {
         look_every: Duration = "1m" within "10ms" to "1d";
     }
 
+    /// How long what grows is kept. Conversions, commissions, payouts, the ledger and what tells duplicates are kept for ever.
+    retention: Retention {
+        /// How long requests are kept as they came, with their verdicts, before they are deleted; `0s` is for ever. What is
+        /// parked stays until it was judged.
+        receipts: Duration = "400d" within "0s" to "36500d";
+        /// How long events are kept after their last delivery came to its end, with their deliveries and attempts; `0s` is for
+        /// ever. What waits, is held, or is dead and not acknowledged stays.
+        events: Duration = "90d" within "0s" to "36500d";
+        /// How often to look for what is old enough. One instance at a time deletes.
+        look_every: Duration = "1h" within "10ms" to "30d";
+    }
+
     /// What is watched and who is told.
     alerts: Alerts {
         /// The alert opens when more deliveries than this are overdue.

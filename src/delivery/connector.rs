@@ -59,7 +59,7 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// The stable code of this failure when a URL is registered.
+    /// The stable `reason` of this refusal when a URL is registered.
     #[must_use]
     pub const fn slug(&self) -> &'static str {
         match self {

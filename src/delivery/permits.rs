@@ -124,6 +124,14 @@ impl Permits {
         Some((0..free).map(|_| Permit { permits: self.clone(), endpoint }).collect())
     }
 
+    /// Says that what an endpoint turned away lies in its rows again: it has more to do than whoever refills it may have seen.
+    pub fn handed_back(&self, endpoint: EndpointId) {
+        let mut shared = self.lock();
+        let of_endpoint = shared.slots.entry(endpoint).or_default();
+        of_endpoint.full = true;
+        of_endpoint.missed = of_endpoint.refilling;
+    }
+
     /// Ends a refill; `emptied` when nothing more is due, so that the endpoint is no longer full, unless somebody was
     /// turned away meanwhile.
     pub fn refilled(&self, endpoint: EndpointId, emptied: bool) {
@@ -235,6 +243,20 @@ mod tests {
         drop(refill);
         assert!(permits.full().is_empty());
         assert!(permits.lock().slots.is_empty(), "nothing is kept for an idle endpoint");
+    }
+
+    #[test]
+    fn what_was_handed_back_behind_a_refill_is_looked_for_again() {
+        let (permits, id) = (Permits::new(1), endpoint());
+        permits.handed_back(id);
+        let refill = permits.begin_refill(id).expect("nobody else would look");
+        permits.handed_back(id);
+        drop(refill);
+        permits.refilled(id, true);
+        assert_eq!(permits.full(), [id], "the refill may have looked too early");
+        drop(permits.begin_refill(id).unwrap());
+        permits.refilled(id, true);
+        assert!(permits.full().is_empty());
     }
 
     #[test]

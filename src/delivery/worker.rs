@@ -4,6 +4,7 @@
 //! finishes are grouped over all messages. While the database is away claims wait, with their permits, and so
 //! consuming pauses by itself. On a stop nothing new is taken and what runs is finished.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,7 +163,7 @@ impl Worker {
     /// Takes a permit for each hint of a message and has the rest handed back. Waits, and thereby stops consuming,
     /// while this instance has as many attempts running as it may.
     async fn take(&self, received: Received) {
-        let (mut ready, mut no_slot) = (Vec::new(), Vec::new());
+        let (mut ready, mut no_slot, mut full) = (Vec::new(), Vec::new(), BTreeSet::new());
         for hint in &received.hints {
             if self.is_held(hint.endpoint_id) {
                 no_slot.push(*hint);
@@ -181,11 +182,18 @@ impl Worker {
                     ready.push((*hint, Slot { permit, pass, in_flight: slot }));
                 }
                 Place::Waits => {}
-                Place::TurnedAway => no_slot.push(*hint),
+                Place::TurnedAway => {
+                    no_slot.push(*hint);
+                    full.insert(hint.endpoint_id);
+                }
             }
         }
         let worker = self.clone();
-        self.shared.attempts.spawn(async move { worker.work(received, ready, no_slot).await });
+        self.shared.attempts.spawn(async move {
+            worker.hand_back_later(&no_slot).await;
+            worker.look_again(full);
+            worker.work(received, ready).await;
+        });
     }
 
     /// The breaker's consent, unless the endpoint is left alone for a while.
@@ -199,10 +207,8 @@ impl Worker {
         catalog.endpoint(endpoint).is_some_and(|endpoint| endpoint.status != EndpointStatus::Active)
     }
 
-    /// Claims what has a permit, hands back the rest, acknowledges, and attempts.
-    async fn work(self, received: Received, ready: Vec<(Hint, Slot)>, no_slot: Vec<Hint>) {
-        let at = self.shared.clock.now().plus(self.shared.hand_back_after);
-        self.hand_back(&no_slot, at).await;
+    /// Claims what has a permit, acknowledges, and attempts.
+    async fn work(self, received: Received, ready: Vec<(Hint, Slot)>) {
         let claimed = self.claim(ready).await;
         crate::fail::point("worker.after_claim").await;
         if claimed.iter().any(|(answer, _)| answer.is_err()) {
@@ -210,6 +216,20 @@ impl Worker {
         }
         received.ack().await;
         self.begin(claimed);
+    }
+
+    /// Has rows come up again in a while.
+    async fn hand_back_later(&self, hints: &[Hint]) {
+        self.hand_back(hints, self.shared.clock.now().plus(self.shared.hand_back_after)).await;
+    }
+
+    /// Has endpoints looked at that turned hints away: whoever refilled one meanwhile saw past rows that were being handed
+    /// back, since it leaves out what another transaction has locked.
+    fn look_again(&self, full: BTreeSet<EndpointId>) {
+        for endpoint in full {
+            self.shared.permits.handed_back(endpoint);
+            self.go_on_with(endpoint);
+        }
     }
 
     /// Has rows come up again at `at`.
@@ -345,6 +365,11 @@ impl Worker {
     fn freed(&self, permit: Permit) {
         let endpoint = permit.endpoint();
         drop(permit);
+        self.go_on_with(endpoint);
+    }
+
+    /// Fills the permits of an endpoint that are free.
+    fn go_on_with(&self, endpoint: EndpointId) {
         if self.shared.attempts.is_closed() {
             return;
         }
@@ -372,7 +397,7 @@ impl Worker {
             let Ok(slot) = Arc::clone(&self.shared.in_flight).acquire_owned().await else { return };
             ready.push((hint, Slot { permit, pass, in_flight: slot }));
         }
-        self.hand_back(&back, self.shared.clock.now().plus(self.shared.hand_back_after)).await;
+        self.hand_back_later(&back).await;
         let claimed = self.claim(ready).await;
         self.begin(claimed);
     }

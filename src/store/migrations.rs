@@ -54,4 +54,5 @@ both! {
     10 "0010_endpoints",
     11 "0011_replays",
     12 "0012_more_alerts",
+    13 "0013_job_leases",
 }

@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod reading;
 pub mod recording;
 pub mod replays;
+pub mod retention;
 mod rows;
 pub mod sqlite;
 
@@ -40,6 +41,7 @@ pub trait Store:
     + payouts::Payouts
     + replays::Replays
     + endpoints::Endpoints
+    + retention::Retention
 {
     /// `sqlite` or `postgres`.
     fn engine(&self) -> &'static str;

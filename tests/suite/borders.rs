@@ -50,6 +50,7 @@ const ROOMS: &[&str] = &[
     "payouts",
     "queue",
     "replay",
+    "retention",
     "store",
     "telemetry",
 ];

@@ -38,7 +38,6 @@ pub enum Proof {
     /// They are signed.
     Signature(Webhook),
     /// They are not signed: postbacks with macros.
-    #[expect(dead_code, reason = "endpoints of this kind come next")]
     None,
 }
 

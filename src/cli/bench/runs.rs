@@ -52,11 +52,10 @@ impl Run {
 
     /// What is to be made for it.
     pub const fn size(self, clicks: usize) -> Size {
-        let size = Size { affiliates: 1, webhooks: 1, clicks };
+        let size = Size { affiliates: 1, webhooks: 1, postbacks: 0, clicks };
         match self {
             Self::Ingest => Size { webhooks: 0, ..size },
-            // Webhooks stand in for postbacks with macros, which are not there yet.
-            Self::FanOut => Size { webhooks: 3, ..size },
+            Self::FanOut => Size { postbacks: 2, ..size },
             Self::NoisyNeighbour => Size { affiliates: NEIGHBOURS, ..size },
             _ => size,
         }

@@ -31,6 +31,8 @@ pub struct Size {
     pub affiliates: usize,
     /// Signed webhooks of each affiliate.
     pub webhooks: usize,
+    /// Postbacks with macros of each affiliate.
+    pub postbacks: usize,
     /// Clicks over all affiliates.
     pub clicks: usize,
 }
@@ -73,9 +75,12 @@ async fn make(
         let name = format!("Bench affiliate {tag}-{number}");
         let (affiliate_id, link) = setup::affiliate(&mut admin, &name, &program_id).await?;
         clicks.push(visits(service, &link, size.clicks.div_ceil(size.affiliates)).await?);
+        let mut make = Endpoints { admin: &mut admin, affiliate_id: &affiliate_id, affiliate: number, book, receivers };
         for hook in 0..size.webhooks {
-            let name = format!("webhook-{number}-{hook}");
-            endpoints.push(endpoint(&mut admin, &affiliate_id, (number, name), book, receivers).await?);
+            endpoints.push(make.webhook(format!("webhook-{number}-{hook}")).await?);
+        }
+        for postback in 0..size.postbacks {
+            endpoints.push(make.postback(format!("postback-{number}-{postback}")).await?);
         }
     }
     let recipe = Recipe {
@@ -100,29 +105,56 @@ async fn visits(service: &Service, link: &str, count: usize) -> Result<Vec<Strin
     Ok(clicks)
 }
 
-/// Makes a webhook of an affiliate, by its number and the webhook's name, that lies at a receiver of its own.
-async fn endpoint(
-    admin: &mut Client,
-    affiliate_id: &str,
-    (affiliate, name): (usize, String),
-    book: &Arc<Book>,
-    receivers: &Lane,
-) -> Result<(String, Arc<Inbox>), SetUpError> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.and_then(|listener| listener.into_std());
-    let listener = listener.map_err(|error| SetUpError::NoAnswer(error.into()))?;
+/// Makes endpoints of an affiliate; each lies at a receiver of its own.
+struct Endpoints<'a> {
+    admin: &'a mut Client,
+    affiliate_id: &'a str,
+    /// The affiliate's number.
+    affiliate: usize,
+    book: &'a Arc<Book>,
+    receivers: &'a Lane,
+}
+
+impl Endpoints<'_> {
+    /// A signed webhook.
+    async fn webhook(&mut self, name: String) -> Result<(String, Arc<Inbox>), SetUpError> {
+        let (port, listener) = listener().await?;
+        let new = json!({ "affiliate_id": self.affiliate_id, "url": hook(port, &name), "event_types": [EVENT_TYPE] });
+        let made = create(self.admin, "/v1/admin/endpoints", new).await?;
+        let webhook = Webhook::new(&text(&made, "/secret")?).map_err(|_| SetUpError::Form("endpoint's secret"))?;
+        Ok((text(&made, "/id")?, self.receive(name, Proof::Signature(webhook), listener)))
+    }
+
+    /// A postback with macros, as a tracker takes it in.
+    async fn postback(&mut self, name: String) -> Result<(String, Arc<Inbox>), SetUpError> {
+        let (port, listener) = listener().await?;
+        let url = format!("{}?cid={{click_id}}&txid={{event_id}}&payout={{payout}}&st={{status}}", hook(port, &name));
+        let new = json!({
+            "affiliate_id": self.affiliate_id, "kind": "postback", "url": url, "event_types": [EVENT_TYPE]
+        });
+        let made = create(self.admin, "/v1/admin/endpoints", new).await?;
+        Ok((text(&made, "/id")?, self.receive(name, Proof::None, listener)))
+    }
+
+    fn receive(&self, name: String, proof: Proof, listener: std::net::TcpListener) -> Arc<Inbox> {
+        let inbox = Arc::new(Inbox::new(name, self.affiliate, proof, Arc::clone(self.book)));
+        let serving = Arc::clone(&inbox);
+        self.receivers.spawn(async move {
+            // It was a listener a moment ago.
+            if let Ok(listener) = TcpListener::from_std(listener) {
+                serving.serve(listener).await;
+            }
+        });
+        inbox
+    }
+}
+
+/// A free port and who listens there.
+async fn listener() -> Result<(u16, std::net::TcpListener), SetUpError> {
+    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.and_then(TcpListener::into_std);
+    let listener = bound.map_err(|error| SetUpError::NoAnswer(error.into()))?;
     let port = listener.local_addr().map_err(|error| SetUpError::NoAnswer(error.into()))?.port();
-    let new = json!({ "affiliate_id": affiliate_id, "url": hook(port, &name), "event_types": [EVENT_TYPE] });
-    let made = create(admin, "/v1/admin/endpoints", new).await?;
-    let webhook = Webhook::new(&text(&made, "/secret")?).map_err(|_| SetUpError::Form("endpoint's secret"))?;
-    let inbox = Arc::new(Inbox::new(name, affiliate, Proof::Signature(webhook), Arc::clone(book)));
-    let serving = Arc::clone(&inbox);
-    receivers.spawn(async move {
-        // It was a listener a moment ago.
-        if let Ok(listener) = TcpListener::from_std(listener) {
-            serving.serve(listener).await;
-        }
-    });
-    Ok((text(&made, "/id")?, inbox))
+    Ok((port, listener))
 }
 
 /// Switches an endpoint off or on.

@@ -54,7 +54,7 @@ pub enum UrlError {
 }
 
 impl UrlError {
-    /// The stable code of this refusal in answers of the API.
+    /// The stable `reason` of this refusal in answers of the API.
     #[must_use]
     pub const fn slug(&self) -> &'static str {
         match self {

@@ -13,6 +13,7 @@ mod payouts;
 mod reading;
 mod recording;
 mod replays;
+mod retention;
 
 use async_trait::async_trait;
 use sqlx::Row;

@@ -8,6 +8,7 @@ mod load;
 mod parking;
 mod postbacks;
 mod replays;
+mod retention;
 mod stopping;
 
 use postback::domain::event::EventType;

@@ -24,3 +24,4 @@ mod recording;
 mod refunds;
 mod rejudging;
 mod replays;
+mod retention;

@@ -1,0 +1,7 @@
+-- Who does what one instance at a time does, and until when: another may from then on.
+
+CREATE TABLE job_leases (
+    name        TEXT PRIMARY KEY,
+    holder      UUID NOT NULL,
+    lease_until TIMESTAMPTZ NOT NULL
+);
