@@ -16,6 +16,7 @@ pub mod holding;
 pub mod permits;
 pub mod relay;
 pub mod request;
+pub mod resolver;
 pub mod sender;
 pub mod sweeper;
 pub mod worker;

@@ -156,7 +156,7 @@ async fn judged(context: &Context, kind: EndpointKind, url: String) -> Result<St
         EndpointKind::Postback => Template::parse(&url).map_err(|error| refused(&error))?.sample(),
     };
     let checked = context.apart(async move { sender.check_url(&called).await.map(|_| url) });
-    checked.await?.map_err(|error| refused(&error))
+    checked.await?.map_err(|error| refused(&error).reason(error.slug()))
 }
 
 fn expected(status: Option<u16>) -> Result<Option<u16>, Problem> {
