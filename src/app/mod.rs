@@ -391,7 +391,11 @@ fn open_queue(settings: &Settings, lifecycle: &Lifecycle) -> Result<Arc<dyn Queu
 
 fn open_sender(settings: &Settings) -> Result<Sender, StartError> {
     let policy = EgressPolicy::new(settings.outbound.allow_ranges.clone());
-    let of_sender = SenderSettings { total_timeout: settings.delivery.timeout, ..SenderSettings::default() };
+    let of_sender = SenderSettings {
+        total_timeout: settings.delivery.timeout,
+        name_servers: settings.outbound.name_servers.clone(),
+        ..SenderSettings::default()
+    };
     Sender::new(policy, of_sender).map_err(|error| StartError::Setting(error.to_string()))
 }
 

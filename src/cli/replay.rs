@@ -4,22 +4,21 @@
 //! its progress is shown here. Whoever stops looking does not stop the job. No key is needed, and none is used up; what is
 //! done is recorded as done on the command line.
 
+mod args;
 mod shown;
+
+pub use self::args::Args;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::args::{Command, Deliveries, Many, Receipts};
 use super::{Context, Failure, print, with_store};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::domain::event::EventType;
-use crate::domain::ids::{AffiliateId, DeliveryId, EndpointId, OperatorId, ReceiptId, ReplayId, SourceId};
-use crate::domain::replay::{
-    Cause, DeliveryFilter, Person, ReceiptFilter, ReplayState, Selection, SettledState, Unbooked, Window,
-};
-use crate::domain::retry::DeadReason;
-use crate::domain::time::Timestamp;
+use crate::domain::ids::{DeliveryId, ReceiptId, ReplayId};
+use crate::domain::replay::{DeliveryFilter, Person, ReceiptFilter, ReplayState, Selection};
 use crate::intake::catalog_cache::CatalogCache;
 use crate::replay::Judge;
 use crate::store::Store;
@@ -35,157 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SAMPLE: i64 = 20;
 /// How many jobs are listed.
 const LISTED: i64 = 50;
-
-/// Sends deliveries and judges receipts again, one or many; tried with --dry-run first
-#[derive(clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(clap::Subcommand)]
-enum Command {
-    Deliveries(Deliveries),
-    Receipts(Receipts),
-    /// Sends one delivery again, whatever became of it, under the same webhook-id
-    #[command(after_help = help!("Example: postback replay delivery dl_…"))]
-    Delivery {
-        /// The delivery
-        id: DeliveryId,
-    },
-    /// Judges one rejected or parked receipt again; whoever runs this vouches for it
-    #[command(after_help = help!("Examples:
-  postback replay receipt rc_… --dry-run
-  postback replay receipt rc_…"))]
-    Receipt {
-        /// The receipt
-        id: ReceiptId,
-        /// Say what would become of it, and change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Lists the newest jobs
-    #[command(after_help = help!("Example: postback replay list"))]
-    List,
-    /// Shows how far a job has come
-    #[command(after_help = help!("Example: postback replay show rpl_…"))]
-    Show {
-        /// The job
-        id: ReplayId,
-    },
-    /// Ends a job; what was replayed stays so
-    #[command(after_help = help!("Example: postback replay cancel rpl_…"))]
-    Cancel {
-        /// The job
-        id: ReplayId,
-    },
-}
-
-/// Sends many deliveries again, each under its webhook-id
-#[derive(clap::Args)]
-#[command(after_help = help!("Examples:
-  postback replay deliveries --endpoint ep_… --dry-run      (what is dead there)
-  postback replay deliveries --endpoint ep_… --rate 20
-  postback replay deliveries --affiliate aff_… --from 6h
-  postback replay deliveries --state delivered --endpoint ep_… --from 2026-01-31T03:00:00Z --to 2026-01-31T04:00:00Z",
-  "0 the job is done, or the dry run was answered; 1 the work failed, or the job was canceled; 2 the arguments or the \
-   settings are not right"))]
-struct Deliveries {
-    /// To this operator's endpoints
-    #[arg(long, value_name = "op_…")]
-    operator: Option<OperatorId>,
-    /// To this affiliate's endpoints
-    #[arg(long, value_name = "aff_…")]
-    affiliate: Option<AffiliateId>,
-    /// To this endpoint
-    #[arg(long, value_name = "ep_…")]
-    endpoint: Option<EndpointId>,
-    /// About this kind of event, such as commission.approved
-    #[arg(long, value_name = "TYPE", value_parser = named::<EventType>)]
-    event_type: Option<EventType>,
-    /// dead, or delivered: then --from is needed
-    #[arg(long, value_name = "STATE", default_value = "dead", value_parser = named::<SettledState>)]
-    state: SettledState,
-    /// attempts_exhausted or too_old
-    #[arg(long, value_name = "REASON", value_parser = named::<DeadReason>)]
-    dead_reason: Option<DeadReason>,
-    /// Those too that a person has acknowledged
-    #[arg(long)]
-    acknowledged: bool,
-    #[command(flatten)]
-    many: Many,
-}
-
-/// Judges many rejected or parked receipts again, by today's configuration
-///
-/// They book what their first arrival would have, once. Whoever runs this vouches for them: signature, time and address
-/// are not judged again.
-#[derive(clap::Args)]
-#[command(after_help = help!("Examples:
-  postback replay receipts --code unknown_goal --from 1d --dry-run
-  postback replay receipts --code unknown_goal --from 1d
-  postback replay receipts --source src_… --code signature_stale --from 2h
-  postback replay receipts --verdict parked --operator op_…",
-  "0 the job is done, or the dry run was answered; 1 the work failed, or the job was canceled; 2 the arguments or the \
-   settings are not right"))]
-struct Receipts {
-    /// Of this operator
-    #[arg(long, value_name = "op_…")]
-    operator: Option<OperatorId>,
-    /// That came through this source
-    #[arg(long, value_name = "src_…")]
-    source: Option<SourceId>,
-    /// rejected or parked
-    #[arg(long, value_name = "VERDICT", default_value = "rejected", value_parser = named::<Unbooked>)]
-    verdict: Unbooked,
-    /// For this reason, such as unknown_goal
-    #[arg(long, value_name = "CODE")]
-    code: Option<Cause>,
-    #[command(flatten)]
-    many: Many,
-}
-
-/// What replays of many have in common.
-#[derive(clap::Args)]
-struct Many {
-    /// From this time on: RFC 3339, or how long ago, such as 2h, 30m or 1d
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    from: Option<Moment>,
-    /// Before this time, written alike
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    to: Option<Moment>,
-    /// How many a second at most
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=1_000))]
-    rate: i32,
-    /// Say what would be replayed, and change nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not wait for the end
-    #[arg(long)]
-    detach: bool,
-}
-
-/// A time as people write it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Moment {
-    At(Timestamp),
-    Ago(Duration),
-}
-
-impl Moment {
-    fn before(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::At(time) => time,
-            Self::Ago(age) => now.minus(age),
-        }
-    }
-}
-
-impl Many {
-    fn window(&self, now: Timestamp) -> Window {
-        Window { from: self.from.map(|from| from.before(now)), to: self.to.map(|to| to.before(now)) }
-    }
-}
 
 /// Runs the subcommand.
 ///
@@ -364,43 +212,4 @@ fn unknown(error: crate::store::StoreError, sentence: &str) -> Failure {
 fn checked(selection: Selection) -> Result<Selection, Failure> {
     let refused = selection.check();
     refused.map(|()| selection).map_err(|refused| Failure::of_input(format!("--{}: {}", refused.field, refused.why)))
-}
-
-/// A value of an enum, by its name in API and storage.
-fn named<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(serde_json::Value::String(text.to_owned()))
-        .map_err(|error| error.to_string().replace("unknown variant", "unknown name"))
-}
-
-/// RFC 3339, or how long ago.
-fn moment(text: &str) -> Result<Moment, String> {
-    if let Some(time) = Timestamp::parse_rfc3339(text) {
-        return Ok(Moment::At(time));
-    }
-    super::keys::lifetime(text)
-        .map(Moment::Ago)
-        .map_err(|_| "a time is RFC 3339 with a zone, 2026-01-31T03:00:00Z, or how long ago: 1d, 2h or 30m".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_in_two_ways() {
-        let now = Timestamp::from_seconds(1_000_000).unwrap();
-        let read = |text: &str| moment(text).map(|moment| moment.before(now).seconds());
-        assert_eq!(read("2h"), Ok(1_000_000 - 7_200));
-        assert_eq!(read("1970-01-02T00:00:00Z"), Ok(86_400));
-        for bad in ["", "yesterday", "2026-01-31", "2h ago", "-1d"] {
-            assert!(read(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn names_are_those_of_the_api() {
-        assert_eq!(named::<EventType>("commission.approved"), Ok(EventType::CommissionApproved));
-        assert_eq!(named::<SettledState>("delivered"), Ok(SettledState::Delivered));
-        assert!(named::<DeadReason>("tired").is_err());
-    }
 }

@@ -250,6 +250,9 @@ settings! {
     outbound: Outbound {
         /// Ranges that are allowed although they are not public, and without HTTPS: `127.0.0.0/8` for trying things out.
         allow_ranges: Vec<IpNet> = "";
+        /// Recursive name servers that are asked where endpoints are, in this order, each with its port if it is not 53: a
+        /// filtering resolver of one's own. None: the resolver of the system, with its hosts file and search list.
+        name_servers: Vec<SocketAddr> = "";
     }
 
     /// Postbacks coming in.

@@ -210,6 +210,27 @@ impl Value for Vec<IpNet> {
     }
 }
 
+impl Value for Vec<SocketAddr> {
+    const KIND: &'static str = "name servers";
+    const WRITE: &'static str =
+        "IP addresses with commas between them, with a port if it is not 53: 9.9.9.9, [::1]:5353";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let server = |item: &str| {
+            let alone = || item.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, DNS_PORT));
+            item.parse::<SocketAddr>().ok().or_else(alone).filter(|server| server.port() != 0)
+        };
+        items(text).map(|item| server(item).ok_or_else(|| "is not a list of IP addresses".to_owned())).collect()
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Where name servers listen.
+const DNS_PORT: u16 = 53;
+
 impl Value for Ladder {
     const KIND: &'static str = "durations";
     const WRITE: &'static str = "durations from the shortest to the longest with commas between them: 30s, 2m, 10m, 1h";
@@ -324,6 +345,17 @@ mod tests {
         assert_eq!(Vec::<IpNet>::parse(""), Ok(vec![]));
         assert!(Vec::<IpNet>::parse("10.0.0.0/8,").is_err());
         assert!(Vec::<IpNet>::parse("10.0.0.0/33").is_err());
+    }
+
+    #[test]
+    fn name_servers_may_leave_out_the_port() {
+        let servers = Vec::<SocketAddr>::parse("9.9.9.9, 127.0.0.1:5353, ::1, [::1]:5353").unwrap();
+        assert_eq!(servers.show(), "9.9.9.9:53, 127.0.0.1:5353, [::1]:53, [::1]:5353");
+        assert_eq!(Vec::<SocketAddr>::parse(&servers.show()), Ok(servers));
+        assert_eq!(Vec::<SocketAddr>::parse(""), Ok(vec![]));
+        for wrong in ["dns.example.com", "9.9.9.9:0", "9.9.9.9:99999", "9.9.9.9,", "[::1]"] {
+            assert!(Vec::<SocketAddr>::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

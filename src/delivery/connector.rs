@@ -6,6 +6,10 @@
 //! and dial gains nothing. TLS is wrapped around this connector and sees the name, never the address;
 //! [`Bounded`] is wrapped around both, so that no half-made connection outlives its time.
 //!
+//! A connection that is kept for the next attempt stays where it was judged: addresses are judged by rules that do not
+//! change while the service runs, so a name that has moved meanwhile reaches nothing through it that was ever refused.
+//! The next dial judges the name anew.
+//!
 //! Not done: no proxy, and no racing of IPv4 against IPv6 (the addresses are tried in the resolver's order).
 
 use std::future::Future;
@@ -16,7 +20,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use hyper::Uri;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
@@ -25,33 +28,12 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::egress::{EgressPolicy, TargetHost, TargetUrl, UrlError};
+use super::resolver::Resolve;
 
 /// How many addresses of one name are tried; each gets its share of the time to connect.
 const MAX_ADDRESSES_TRIED: usize = 4;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Turns a name into addresses. The system's resolver in production, prepared answers in tests.
-#[async_trait]
-pub trait Resolve: Send + Sync {
-    /// Every address of `name`, best first.
-    ///
-    /// # Errors
-    /// When the name does not exist or no name server answers.
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
-}
-
-/// The system's resolver, with its hosts file and search list.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemResolver;
-
-#[async_trait]
-impl Resolve for SystemResolver {
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let found = tokio::net::lookup_host((name, 0)).await?;
-        Ok(found.map(|address| address.ip()).collect())
-    }
-}
 
 /// Why there is no connection, in words for the affiliate: no addresses, no details of ours.
 #[derive(Debug, Error)]
@@ -74,6 +56,18 @@ pub enum DialError {
     /// Any other failure to connect: no route, the network is down.
     #[error("no connection could be made")]
     Unreachable(#[source] io::Error),
+}
+
+impl DialError {
+    /// The stable `reason` of this refusal when a URL is registered.
+    #[must_use]
+    pub const fn slug(&self) -> &'static str {
+        match self {
+            Self::NotAllowed(refused) => refused.slug(),
+            Self::Unresolved(_) | Self::ResolveTimedOut(_) => "url_unresolved",
+            Self::Refused(_) | Self::ConnectTimedOut(_) | Self::Unreachable(_) => "url_unreachable",
+        }
+    }
 }
 
 /// A duration as a person reads it: `10 s`, `300 ms`.
@@ -133,7 +127,10 @@ impl Connector {
         let addresses = timeout(limit, self.shared.resolver.resolve(name))
             .await
             .map_err(|_| DialError::ResolveTimedOut(limit))?
-            .map_err(|source| DialError::Unresolved(Some(source)))?;
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::TimedOut => DialError::ResolveTimedOut(limit),
+                _ => DialError::Unresolved(Some(source)),
+            })?;
         if addresses.is_empty() { Err(DialError::Unresolved(None)) } else { Ok(addresses) }
     }
 

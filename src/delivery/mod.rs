@@ -8,6 +8,7 @@
 
 mod answer;
 pub mod breaker;
+pub mod commits;
 pub mod connector;
 pub mod disabling;
 pub mod egress;
@@ -15,6 +16,7 @@ pub mod holding;
 pub mod permits;
 pub mod relay;
 pub mod request;
+pub mod resolver;
 pub mod sender;
 pub mod sweeper;
 pub mod worker;

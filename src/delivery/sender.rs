@@ -13,6 +13,7 @@
 //! Retrying, disabling and slowing down are decided by whoever reads the result.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,13 +25,14 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ConfigBuilder, WantsVerifier};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer;
-use super::connector::{Bounded, Connector, DialError, Resolve, SystemResolver, shown_seconds};
+use super::connector::{Bounded, Connector, DialError, shown_seconds};
 use super::egress::{EgressPolicy, MAX_URL_BYTES, TargetUrl, UrlError};
+use super::resolver::{self, Resolve};
 use crate::domain::delivery::{AttemptOutcome, AttemptResult};
 use crate::domain::time::Timestamp;
 
@@ -55,6 +57,8 @@ pub struct SenderSettings {
     /// From the start to the last byte that is read, unless the request says otherwise; at most
     /// [`MAX_TOTAL_TIMEOUT`].
     pub total_timeout: Duration,
+    /// Name servers to ask; none is the system's resolver.
+    pub name_servers: Vec<SocketAddr>,
     /// For resolving the name.
     pub resolve_timeout: Duration,
     /// For connecting, all addresses together; and again for agreeing on TLS.
@@ -69,6 +73,7 @@ impl Default for SenderSettings {
     fn default() -> Self {
         Self {
             total_timeout: Duration::from_secs(10),
+            name_servers: Vec::new(),
             resolve_timeout: Duration::from_secs(3),
             connect_timeout: Duration::from_secs(5),
             max_response_bytes: 16 * 1024,
@@ -122,15 +127,16 @@ struct Answer {
 }
 
 impl Sender {
-    /// A sender that resolves with the system and trusts the public certificate authorities.
+    /// A sender that trusts the public certificate authorities.
     ///
     /// # Errors
     /// When the TLS library refuses its own configuration.
     pub fn new(policy: EgressPolicy, settings: SenderSettings) -> Result<Self, rustls::Error> {
-        Ok(Self::with_parts(policy, settings, Arc::new(SystemResolver), verified_tls()?))
+        let resolver = resolver::choose(&settings.name_servers, settings.resolve_timeout);
+        Ok(Self::with_parts(policy, settings, resolver, verified_tls()?))
     }
 
-    /// A sender with another resolver and another trust, for tests. The ALPN of `tls` must be empty.
+    /// A sender with this resolver, whatever the settings name, and another trust, for tests. The ALPN of `tls` must be empty.
     #[must_use]
     pub fn with_parts(
         policy: EgressPolicy,
@@ -218,11 +224,18 @@ impl Sender {
     }
 }
 
-/// TLS 1.2 and 1.3 with certificates verified against the roots compiled in.
-fn verified_tls() -> Result<ClientConfig, rustls::Error> {
+/// TLS 1.2 and 1.3 and nothing older; whose certificates are trusted is still to be said.
+///
+/// # Errors
+/// When the TLS library refuses its own configuration.
+pub fn tls_versions() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
-    Ok(builder.with_webpki_roots().with_no_client_auth())
+    ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])
+}
+
+/// TLS with certificates verified against the roots compiled in.
+fn verified_tls() -> Result<ClientConfig, rustls::Error> {
+    Ok(tls_versions()?.with_webpki_roots().with_no_client_auth())
 }
 
 fn http_request(target: &TargetUrl, request: OutboundRequest) -> Result<Request<Full<Bytes>>, String> {

@@ -1,8 +1,8 @@
 //! Attempts deliveries: breaker, permit → claim → sign → send → finish.
 //!
 //! A message is acknowledged once its claims are committed: from then on the leases guard the work. Claims and
-//! finishes are grouped over all messages. While the database is away claims wait, with their permits, and so
-//! consuming pauses by itself. On a stop nothing new is taken and what runs is finished.
+//! finishes are grouped over all messages ([`super::commits`]). While the database is away claims wait, with their
+//! permits, and so consuming pauses by itself. On a stop nothing new is taken and what runs is finished.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::batch::{BatchError, BatchLoop, Batcher, Bounds, batcher};
+use crate::batch::{BatchError, Batcher};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::delivery::breaker::{Breakers, Pass, Strain, Turn};
+use crate::delivery::commits::{Answered, Commits, WorkerLoops, commits};
 use crate::delivery::disabling::Disabler;
 use crate::delivery::permits::{Permit, Permits, Place};
 use crate::delivery::relay::Relay;
@@ -31,22 +32,12 @@ use crate::intake::catalog_cache::CatalogCache;
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Received};
 use crate::store::deliveries::{Claim, Claimed, Finished, Settled};
-use crate::store::{Store, StoreError, in_time};
+use crate::store::{Store, in_time};
 
-/// Claims, or finishes, written in one transaction.
-const GROUP: usize = 256;
-/// How far before its time a delivery may come from its rung and still be attempted.
-const EARLY_BY: Duration = Duration::from_secs(2);
 /// What must be left of a lease, beyond the time an attempt may take, for it to be started.
 const LEASE_MARGIN: Duration = Duration::from_millis(20);
 /// The answer of a receiver that is gone for good.
 const GONE: u16 = 410;
-/// Between tries to reach a database that is away.
-const AGAIN_FROM: Duration = Duration::from_millis(50);
-const AGAIN_UP_TO: Duration = Duration::from_secs(2);
-
-/// What a claim was answered: the lease, or `None` where it was stale.
-type Answered = Option<Claimed>;
 
 /// Attempts deliveries until told to stop. Clones share everything.
 #[derive(Clone)]
@@ -75,16 +66,6 @@ struct Shared {
     hand_back_after: Duration,
 }
 
-/// The serving sides of the worker's group commits.
-pub struct WorkerLoops {
-    claims: BatchLoop<Claim, Answered>,
-    finishes: BatchLoop<Finished, Settled>,
-    store: Arc<dyn Store>,
-    clock: Clock,
-    lease: Duration,
-    republish_after: Duration,
-}
-
 /// What a worker works with.
 #[expect(missing_docs, reason = "the rooms that it stands between")]
 pub struct WorkerParts {
@@ -105,16 +86,7 @@ impl Worker {
     /// A worker and the loops that serve it.
     #[must_use]
     pub fn new(parts: WorkerParts, settings: &Settings) -> (Self, WorkerLoops) {
-        let (claims, serve_claims) = batcher(Bounds::new(settings.delivery.max_in_flight, GROUP));
-        let (finishes, serve_finishes) = batcher(Bounds::new(settings.delivery.max_in_flight, GROUP));
-        let loops = WorkerLoops {
-            claims: serve_claims,
-            finishes: serve_finishes,
-            store: Arc::clone(&parts.store),
-            clock: parts.clock.clone(),
-            lease: settings.delivery.lease,
-            republish_after: settings.delivery.republish_after,
-        };
+        let (Commits { claims, finishes }, loops) = commits(&parts.store, &parts.clock, &settings.delivery);
         let WorkerParts { store, queue, catalog, sender, relay, permits, breakers, disabler, policy, clock, metrics } =
             parts;
         let shared = Shared {
@@ -170,17 +142,15 @@ impl Worker {
                 continue;
             }
             match self.shared.permits.take(*hint) {
-                Place::Now(permit) => {
-                    let Some(pass) = self.admitted(hint.endpoint_id) else {
+                // A message holds fewer hints than `max_in_flight` allows attempts, so this waits for attempts that run and
+                // never for itself.
+                Place::Now(permit) => match self.slot(permit, Room::AwaitIt).await {
+                    Ok(slot) => ready.push((*hint, slot)),
+                    Err(permit) => {
                         no_slot.push(*hint);
                         self.freed(permit);
-                        continue;
-                    };
-                    // A message holds fewer hints than `max_in_flight` allows attempts, so this waits for attempts that run
-                    // and never for itself.
-                    let Ok(slot) = Arc::clone(&self.shared.in_flight).acquire_owned().await else { return };
-                    ready.push((*hint, Slot { permit, pass, in_flight: slot }));
-                }
+                    }
+                },
                 Place::Waits => {}
                 Place::TurnedAway => {
                     no_slot.push(*hint);
@@ -196,9 +166,21 @@ impl Worker {
         });
     }
 
-    /// The breaker's consent, unless the endpoint is left alone for a while.
-    fn admitted(&self, endpoint: EndpointId) -> Option<Pass> {
-        self.shared.breakers.admit(endpoint, self.shared.clock.now())
+    /// All that an attempt needs besides the permit; the permit again where the endpoint is left alone for a while, or this
+    /// instance has no room.
+    async fn slot(&self, permit: Permit, room: Room) -> Result<Slot, Permit> {
+        let Some(pass) = self.shared.breakers.admit(permit.endpoint(), self.shared.clock.now()) else {
+            return Err(permit);
+        };
+        let in_flight = Arc::clone(&self.shared.in_flight);
+        let got = match room {
+            Room::AwaitIt => in_flight.acquire_owned().await.ok(),
+            Room::IfThereIs => in_flight.try_acquire_owned().ok(),
+        };
+        match got {
+            Some(in_flight) => Ok(Slot { permit, pass, in_flight }),
+            None => Err(permit),
+        }
     }
 
     /// Whether an endpoint's deliveries wait until it is active again.
@@ -389,13 +371,13 @@ impl Worker {
         let (mut ready, mut back) = (Vec::with_capacity(next.len()), Vec::new());
         for (hint, permit) in next {
             let held = self.is_held(hint.endpoint_id);
-            let Some(pass) = self.admitted(hint.endpoint_id).filter(|_| !held) else {
-                back.push(hint);
-                self.freed(permit);
-                continue;
-            };
-            let Ok(slot) = Arc::clone(&self.shared.in_flight).acquire_owned().await else { return };
-            ready.push((hint, Slot { permit, pass, in_flight: slot }));
+            match if held { Err(permit) } else { self.slot(permit, Room::AwaitIt).await } {
+                Ok(slot) => ready.push((hint, slot)),
+                Err(permit) => {
+                    back.push(hint);
+                    self.freed(permit);
+                }
+            }
         }
         self.hand_back_later(&back).await;
         let claimed = self.claim(ready).await;
@@ -422,15 +404,9 @@ impl Worker {
     async fn slots(&self, permits: Vec<Permit>) -> Vec<Slot> {
         let mut slots = Vec::with_capacity(permits.len());
         for permit in permits {
-            let Some(pass) = self.shared.breakers.admit(permit.endpoint(), self.shared.clock.now()) else { break };
-            let in_flight = Arc::clone(&self.shared.in_flight);
-            let got = if slots.is_empty() {
-                in_flight.acquire_owned().await.ok()
-            } else {
-                in_flight.try_acquire_owned().ok()
-            };
-            let Some(in_flight) = got else { break };
-            slots.push(Slot { permit, pass, in_flight });
+            let room = if slots.is_empty() { Room::AwaitIt } else { Room::IfThereIs };
+            let Ok(slot) = self.slot(permit, room).await else { break };
+            slots.push(slot);
         }
         slots
     }
@@ -456,6 +432,13 @@ struct Slot {
     in_flight: OwnedSemaphorePermit,
 }
 
+/// What is done where this instance has as many attempts running as it may.
+#[derive(Clone, Copy)]
+enum Room {
+    AwaitIt,
+    IfThereIs,
+}
+
 fn failed(error: &str) -> AttemptResult {
     AttemptResult {
         outcome: AttemptOutcome::Failed { retry_after: None },
@@ -463,110 +446,5 @@ fn failed(error: &str) -> AttemptResult {
         body_start: None,
         error: Some(error.to_owned()),
         duration: Duration::ZERO,
-    }
-}
-
-impl WorkerLoops {
-    /// The two tasks: claiming and finishing. Both go on until every attempt has been finished.
-    pub fn into_tasks(
-        self,
-        drained: CancellationToken,
-    ) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
-        let Self { claims, finishes, store, clock, lease, republish_after } = self;
-        let claiming = Claiming { store: Arc::clone(&store), clock, lease };
-        let claim = claims.run(drained.clone(), move |claims: Vec<Claim>| {
-            let claiming = claiming.clone();
-            async move { claiming.claim(&claims).await }
-        });
-        let finish = finishes.run(drained, move |finished: Vec<Finished>| {
-            let store = Arc::clone(&store);
-            async move {
-                let work = |part| store.finish(part, republish_after);
-                one_by_one_at_worst("finish", &finished, work, || Settled::LeaseLost).await
-            }
-        });
-        (claim, finish)
-    }
-}
-
-#[derive(Clone)]
-struct Claiming {
-    store: Arc<dyn Store>,
-    clock: Clock,
-    lease: Duration,
-}
-
-impl Claiming {
-    async fn claim(&self, claims: &[Claim]) -> Vec<Answered> {
-        let work = |part: &'_ [Claim]| {
-            let part = part.to_vec();
-            async move {
-                let now = self.clock.now();
-                let claims = self.store.claim(&part, now, now.plus(EARLY_BY), now.plus(self.lease)).await?;
-                Ok(answers(&part, claims.claimed))
-            }
-        };
-        one_by_one_at_worst("claim", claims, work, || None).await
-    }
-}
-
-/// The answer to each claim, in order.
-fn answers(claims: &[Claim], mut claimed: Vec<Claimed>) -> Vec<Answered> {
-    let answer = |claim: &Claim| {
-        let place = claimed.iter().position(|claimed| claimed.lease_id == claim.lease_id)?;
-        Some(claimed.swap_remove(place))
-    };
-    claims.iter().map(answer).collect()
-}
-
-/// Has a group written, in halves where the database refuses it, so that one row that cannot be written holds up no
-/// other. Such a row is answered with `refused` and comes up again when its lease, or its hint's time, runs out.
-async fn one_by_one_at_worst<'a, T, R, F>(
-    what: &'static str,
-    items: &'a [T],
-    work: impl Fn(&'a [T]) -> F,
-    refused: impl Fn() -> R,
-) -> Vec<R>
-where
-    F: Future<Output = Result<Vec<R>, StoreError>>,
-{
-    let mut answers = Vec::with_capacity(items.len());
-    let mut parts = vec![items];
-    while let Some(part) = parts.pop() {
-        match until_it_works(what, || work(part)).await {
-            Ok(answered) => answers.extend(answered),
-            Err(_) if part.len() > 1 => {
-                let (first, second) = part.split_at(part.len() / 2);
-                parts.extend([second, first]);
-            }
-            Err(error) => {
-                tracing::error!(what, %error, cause = ?std::error::Error::source(&error), "the database refused a row");
-                answers.push(refused());
-            }
-        }
-    }
-    answers
-}
-
-/// Tries until the database takes it. Whoever waits is cut off at the end of the drain time; the rows then come up
-/// again when their leases run out. An error means that the rows themselves are refused.
-async fn until_it_works<T, F>(what: &'static str, work: impl Fn() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    let mut pause = AGAIN_FROM;
-    loop {
-        let error = match in_time(work()).await {
-            Ok(done) => return Ok(done),
-            Err(
-                error
-                @ (StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::Exists | StoreError::NotFound(_)),
-            ) => return Err(error),
-            Err(error) => error,
-        };
-        tracing::warn!(what, %error, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-            "the database did not take it; it is tried again");
-        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
-        pause = (pause * 2).min(AGAIN_UP_TO);
     }
 }

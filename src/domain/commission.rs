@@ -12,7 +12,7 @@ use super::money::{Amount, Currency, Money, MoneyError};
 use super::plan::{PlanVersion, Terms};
 use super::time::Timestamp;
 
-/// Where a commission stands (DOMAIN 3.3).
+/// Where a commission stands by itself; what payouts make of it is [`CommissionStanding`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommissionState {
@@ -36,6 +36,54 @@ impl CommissionState {
     pub const fn is_booked(self) -> bool {
         matches!(self, Self::OnHold | Self::Available)
     }
+
+    /// Where it stands, payouts included: `booked` is what of it lies in the ledger, `payouts` what they hold of that.
+    /// Only as a whole is it stated or paid: after a correction it is available until a payout has settled that too.
+    #[must_use]
+    pub fn standing(self, booked: Amount, payouts: InPayouts) -> CommissionStanding {
+        match self {
+            Self::Pending => CommissionStanding::Pending,
+            Self::AwaitingFx => CommissionStanding::AwaitingFx,
+            Self::OnHold => CommissionStanding::OnHold,
+            Self::Available if payouts.stated != Some(booked) => CommissionStanding::Available,
+            Self::Available if payouts.paid != Some(booked) => CommissionStanding::Stated,
+            Self::Available => CommissionStanding::Paid,
+            Self::Reversed => CommissionStanding::Reversed,
+            Self::Void => CommissionStanding::Void,
+        }
+    }
+}
+
+/// What payouts hold of a commission, in its currency; what they gave back does not count. `None` where they hold none of
+/// its entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InPayouts {
+    /// What lies in payouts that were made, completed or not.
+    pub stated: Option<Amount>,
+    /// What lies in completed ones.
+    pub paid: Option<Amount>,
+}
+
+/// Where a commission stands, payouts included (DOMAIN 3.3). Never stored: it is what the items of payouts say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommissionStanding {
+    /// Calculated; nothing is booked.
+    Pending,
+    /// Approved, and without a rate into the currency that its affiliate is paid in; nothing is booked.
+    AwaitingFx,
+    /// Booked and held until its lock period is over.
+    OnHold,
+    /// Booked and payable, or partly so.
+    Available,
+    /// All of it lies in payouts, of which at least one is not completed.
+    Stated,
+    /// All of it lies in completed payouts.
+    Paid,
+    /// Undone by a compensating transaction; what was paid of it is taken off the next payout.
+    Reversed,
+    /// The conversion was refused before anything was booked.
+    Void,
 }
 
 /// One earning of one affiliate from one conversion.
@@ -203,6 +251,24 @@ mod tests {
     fn percent(rate: &str, months: Option<u32>) -> PlanVersion {
         let rate = PercentRate { goal: "sale".into(), percent: rate.parse().unwrap(), months };
         version(Terms::Percent { rates: vec![rate], rounding: Rounding::HalfUp })
+    }
+
+    #[test]
+    fn only_as_a_whole_is_it_stated_or_paid() {
+        use CommissionState::{Available, OnHold, Reversed};
+        let amount = |text: &str| text.parse::<Amount>().unwrap();
+        let standing = |state: CommissionState, booked: &str, stated: Option<&str>, paid: Option<&str>| {
+            state.standing(amount(booked), InPayouts { stated: stated.map(amount), paid: paid.map(amount) })
+        };
+        assert_eq!(standing(Available, "20", None, None), CommissionStanding::Available);
+        assert_eq!(standing(Available, "20", Some("20"), None), CommissionStanding::Stated);
+        assert_eq!(standing(Available, "20", Some("20"), Some("20")), CommissionStanding::Paid);
+        assert_eq!(standing(Available, "15", Some("20"), Some("20")), CommissionStanding::Available, "corrected");
+        assert_eq!(standing(Available, "15", Some("15"), Some("20")), CommissionStanding::Stated);
+        assert_eq!(standing(Available, "15", Some("15"), Some("15")), CommissionStanding::Paid);
+        assert_eq!(standing(Available, "0", None, None), CommissionStanding::Available, "nothing was ever booked");
+        assert_eq!(standing(Reversed, "0", Some("20"), Some("20")), CommissionStanding::Reversed);
+        assert_eq!(standing(OnHold, "20", Some("20"), Some("20")), CommissionStanding::OnHold, "approved anew");
     }
 
     #[test]

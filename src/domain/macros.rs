@@ -93,6 +93,9 @@ pub enum TemplateError {
     /// A part of the path in which a macro stands beside nothing but dots.
     #[error("a macro in the path cannot stand beside nothing but dots")]
     Dots,
+    /// A macro that follows an escape which is not complete: a value would complete it.
+    #[error("a percent sign before a macro is written %25")]
+    Escape,
 }
 
 /// The name of an unknown macro, as far as it can be repeated to the person who wrote it.
@@ -260,6 +263,9 @@ fn parts(text: &str) -> Result<Vec<Part>, TemplateError> {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         let (name, behind) = after.split_once('}').ok_or(TemplateError::Brace)?;
+        if before.bytes().rev().take(2).any(|byte| byte == b'%') {
+            return Err(TemplateError::Escape);
+        }
         parts.push(plain(before)?);
         parts.push(Part::Macro(name.parse()?));
         rest = behind;

@@ -7,9 +7,9 @@ use actix_web::{HttpRequest, HttpResponse, get, web};
 use super::context::Context;
 use super::extract::{AffiliateKey, PathId};
 use super::page::{ListQuery, Listed, PageParams, list};
-use super::payout_views::OwnPayout;
 use super::problem::{Problem, Problems};
-use super::views::{Commission, Delivery, Explained, OwnConversion};
+use super::views::{Commission, Delivery, Explained, OwnConversion, OwnPayout};
+use crate::domain::commission::CommissionStanding;
 use crate::domain::ids::CommissionId;
 use crate::domain::payout::PayoutState;
 use crate::store::Store;
@@ -40,7 +40,7 @@ pub async fn list_own_conversions(
 /// The affiliate's commissions with their explanations, newest first.
 #[utoipa::path(
     tag = "affiliate",
-    params(PageParams, ("state" = Option<String>, Query), ("conversion_id" = Option<String>, Query)),
+    params(PageParams, ("state" = Option<CommissionStanding>, Query), ("conversion_id" = Option<String>, Query)),
     responses(
         (status = 200, body = Listed<Commission>),
         Problems

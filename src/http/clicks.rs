@@ -22,7 +22,7 @@ use crate::store::recording::NewClick;
 /// The most rows in one request.
 const MAX_ROWS: usize = 1000;
 /// The longest body.
-pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// The most characters of a sub-id.
 const MAX_SUB_CHARS: usize = 255;
 /// The highest number of a sub-id.
@@ -96,10 +96,8 @@ pub async fn import_clicks(
     payload: web::Payload,
     context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
-    body::require_json(&request)?;
-    let limits = BodyLimits { max_bytes: MAX_BODY_BYTES, deadline: context.parts().settings.server.body_timeout };
-    let bytes = body::read(&request, payload, limits).await?;
-    let rows = rows("clicks", &bytes, |bytes| Ok(body::parse::<ImportedClicks>(bytes)?.clicks))?;
+    let object = |bytes: &[u8]| Ok(body::parse::<ImportedClicks>(bytes)?.clicks);
+    let rows = read_rows(&request, payload, &context, "clicks", object).await?;
     let (catalog, now) = (context.catalog(), context.parts().clock.now());
     let read: Vec<Result<NewClick, Rejection>> =
         rows.iter().map(|row| click(row.get(), &catalog, key.operator_id, now)).collect();
@@ -111,8 +109,22 @@ pub async fn import_clicks(
     Ok(HttpResponse::Ok().json(ClickResults { results }))
 }
 
+/// Reads the rows of an import; see [`rows`].
+pub(super) async fn read_rows(
+    request: &HttpRequest,
+    payload: web::Payload,
+    context: &Context,
+    field: &str,
+    object: impl Fn(&[u8]) -> Result<Vec<Box<RawValue>>, Rejection>,
+) -> Result<Vec<Box<RawValue>>, Problem> {
+    body::require_json(request)?;
+    let limits = BodyLimits { max_bytes: MAX_BODY_BYTES, deadline: context.parts().settings.server.body_timeout };
+    let bytes = body::read(request, payload, limits).await?;
+    Ok(rows(field, &bytes, object)?)
+}
+
 /// The rows of an import: a bare array, or an object that `object` reads. `field` names them there.
-pub(super) fn rows(
+fn rows(
     field: &str,
     bytes: &[u8],
     object: impl Fn(&[u8]) -> Result<Vec<Box<RawValue>>, Rejection>,

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::body::{self, BodyLimits};
-use super::clicks::{ImportResult, MAX_BODY_BYTES, result, rows, target};
+use super::body;
+use super::clicks::{ImportResult, read_rows, result, target};
 use super::context::Context;
 use super::extract::OperatorKey;
 use super::problem::{Problem, Problems};
@@ -68,10 +68,8 @@ pub async fn import_customers(
     payload: web::Payload,
     context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
-    body::require_json(&request)?;
-    let limits = BodyLimits { max_bytes: MAX_BODY_BYTES, deadline: context.parts().settings.server.body_timeout };
-    let bytes = body::read(&request, payload, limits).await?;
-    let rows = rows("customers", &bytes, |bytes| Ok(body::parse::<ImportedCustomers>(bytes)?.customers))?;
+    let object = |bytes: &[u8]| Ok(body::parse::<ImportedCustomers>(bytes)?.customers);
+    let rows = read_rows(&request, payload, &context, "customers", object).await?;
     let (catalog, now) = (context.catalog(), context.parts().clock.now());
     let read: Vec<Result<Import, Rejection>> =
         rows.iter().map(|row| customer(row.get(), &catalog, key.operator_id, now)).collect();

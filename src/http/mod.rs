@@ -16,7 +16,6 @@ mod extract;
 mod observe;
 mod ops;
 mod page;
-mod payout_views;
 mod postbacks;
 pub mod problem;
 mod receipts;

@@ -35,6 +35,7 @@ pub struct Problem(Box<Parts>);
 #[derive(Clone, Debug)]
 struct Parts {
     rejection: Rejection,
+    reason: Option<&'static str>,
     receipt_id: Option<ReceiptId>,
     conversion_id: Option<ConversionId>,
     retry_after: Option<Duration>,
@@ -65,6 +66,13 @@ impl Problem {
     #[must_use]
     pub fn saying(mut self, detail: &'static str) -> Self {
         self.0.rejection = self.0.rejection.because(detail);
+        self
+    }
+
+    /// The same with a stable word for which rule is broken, where the code covers several.
+    #[must_use]
+    pub fn reason(mut self, reason: &'static str) -> Self {
+        self.0.reason = Some(reason);
         self
     }
 
@@ -125,6 +133,7 @@ impl Problem {
             title: title(code),
             status: code.http_status(),
             code: code.as_str(),
+            reason: self.0.reason,
             fix: detail.is_some().then_some(code.sentence()),
             detail: detail.unwrap_or(Cow::Borrowed(code.sentence())),
             field: self.0.rejection.field.clone(),
@@ -163,6 +172,10 @@ pub struct ProblemDocument {
     /// The stable code; what programs act on.
     #[schema(value_type = String, example = "bad_amount")]
     pub code: &'static str,
+    /// Which rule is broken, as a stable word, where the code covers several: of an endpoint's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "url_address")]
+    pub reason: Option<&'static str>,
     /// What is wrong in this case.
     #[schema(value_type = String)]
     pub detail: Cow<'static, str>,
@@ -217,8 +230,8 @@ impl ResponseError for Problem {
 
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
-        let (receipt_id, conversion_id, retry_after, per_minute, allow) = (None, None, None, None, None);
-        Self(Box::new(Parts { rejection, receipt_id, conversion_id, retry_after, per_minute, allow }))
+        let (reason, receipt_id, conversion_id, retry_after, per_minute, allow) = (None, None, None, None, None, None);
+        Self(Box::new(Parts { rejection, reason, receipt_id, conversion_id, retry_after, per_minute, allow }))
     }
 }
 

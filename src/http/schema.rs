@@ -9,7 +9,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::domain::catalog::{GoalPolicy, Status};
 use crate::domain::click::LinkCode;
-use crate::domain::commission::{CommissionState, NoCommission};
+use crate::domain::commission::{CommissionStanding, NoCommission};
 use crate::domain::customer::AttributionRule;
 use crate::domain::delivery::DeliveryState;
 use crate::domain::endpoint::{EndpointKind, EndpointStatus};
@@ -103,7 +103,7 @@ names! {
     EventType: "conversion.recorded" "conversion.updated" "commission.created" "commission.updated"
         "commission.approved" "commission.reversed" "payout.created" "payout.approved" "payout.sent"
         "payout.completed" "payout.failed" "payout.returned" "endpoint.disabled";
-    CommissionState: "pending" "awaiting_fx" "on_hold" "available" "reversed" "void";
+    CommissionStanding: "pending" "awaiting_fx" "on_hold" "available" "stated" "paid" "reversed" "void";
     NoCommission: "no_plan" "no_plan_version" "goal_not_in_plan" "test" "rejected" "no_amount" "recurring_over";
     DeliveryState: "pending" "held" "delivered" "dead";
     DeadReason: "attempts_exhausted" "too_old";

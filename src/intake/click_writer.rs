@@ -4,19 +4,14 @@
 //! costs the sub-ids, not the attribution (DOMAIN 2.6).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{BatchLoop, Batcher, Bounds, batcher};
 use crate::config::Clicks;
-use crate::intake::recorder::Unavailable;
+use crate::intake::recorder::{ANSWER_WITHIN, COME_AGAIN, Unavailable};
 use crate::store::Store;
 use crate::store::recording::NewClick;
-
-/// How long an import is kept waiting before it is told to come again.
-const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
-const COME_AGAIN: Unavailable = Unavailable { retry_after: Duration::from_secs(1) };
 
 /// Whether a click was new; `Err` where it could not be stored.
 type Written = Result<bool, Unavailable>;

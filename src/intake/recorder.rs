@@ -25,7 +25,7 @@ use crate::store::recording::{Arrival, RecordTerms, Recorded};
 use crate::store::{Store, StoreError, in_time};
 
 /// How long a sender is kept waiting before it is told to come again (RELIABILITY section 4: 503 within 5 s).
-const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
 /// How often a batch that collided, or found the configuration moved, is tried before it is given up.
 const MOST_TRIES: u32 = 8;
 /// Commissions that waited for a rate and are booked in one transaction.
@@ -39,7 +39,8 @@ pub struct Unavailable {
     pub retry_after: Duration,
 }
 
-const COME_AGAIN: Unavailable = Unavailable { retry_after: Duration::from_secs(1) };
+/// What a sender is told whose request could not be stored.
+pub(super) const COME_AGAIN: Unavailable = Unavailable { retry_after: Duration::from_secs(1) };
 
 /// Where arrivals are handed in.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::StoreError;
 use super::replays::Acknowledgement;
 use crate::domain::catalog::{Affiliate, Goal, Key, Link, Operator, Plan, Program, Source};
-use crate::domain::commission::{CommissionState, NoCommission};
+use crate::domain::commission::{CommissionStanding, NoCommission};
 use crate::domain::conversion::{ChangedBy, Refund};
 use crate::domain::customer::{Binding, Disagreement};
 use crate::domain::delivery::DeliveryState;
@@ -15,8 +15,8 @@ use crate::domain::endpoint::Endpoint;
 use crate::domain::event::EventType;
 use crate::domain::exchange::ExchangeRate;
 use crate::domain::ids::{
-    AffiliateId, CommissionId, ConversionId, CustomerId, DeliveryId, EndpointId, EventId, KeyId, OperatorId, PlanId,
-    PlanVersionId, ProgramId, ReceiptId, ReplayId, SourceId,
+    AffiliateId, CommissionId, ConversionId, CustomerId, DeliveryId, EndpointId, EventId, KeyId, OperatorId, PayoutId,
+    PlanId, PlanVersionId, ProgramId, ReceiptId, ReplayId, SourceId,
 };
 use crate::domain::money::{Amount, Currency};
 use crate::domain::plan::PlanVersion;
@@ -171,7 +171,7 @@ pub struct PastBinding {
 
 /// A commission as people see it.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the columns of commissions, see the migration")]
+#[expect(missing_docs, reason = "the columns of commissions, see the migration; and what payouts say of it")]
 pub struct CommissionView {
     pub id: CommissionId,
     pub conversion_id: ConversionId,
@@ -183,7 +183,11 @@ pub struct CommissionView {
     pub currency: Currency,
     pub awaits: Option<Currency>,
     pub booked: Amount,
-    pub state: CommissionState,
+    pub state: CommissionStanding,
+    /// What of it lies in completed payouts.
+    pub paid: Amount,
+    /// The last payout that holds an entry of it.
+    pub payout_id: Option<PayoutId>,
     pub hold_until: Option<Timestamp>,
     pub revision: i32,
     pub explanation: serde_json::Value,

@@ -16,6 +16,7 @@ use super::reading::{DeliveryView, Page};
 use super::recording::{RecordTerms, Recorded};
 use crate::domain::booking::{Booked, Item, Outcome};
 use crate::domain::catalog::Catalog;
+use crate::domain::commission::CommissionStanding;
 use crate::domain::delivery::{DeliveryState, Hint};
 use crate::domain::ids::{DeliveryId, KeyId, LeaseId, ReceiptId, ReplayId, SourceId};
 use crate::domain::replay::{DeliveryFilter, Note, Person, ReceiptFilter, ReplayState, Selection, Skip};
@@ -175,6 +176,8 @@ pub struct Judged {
     pub outcome: Outcome,
     /// The conversion with its commission.
     pub booked: Option<Booked>,
+    /// Where that commission stands, payouts included.
+    pub standing: Option<CommissionStanding>,
 }
 
 /// What people who look after failures, and the jobs that they make, ask of storage.

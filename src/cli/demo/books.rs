@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::judge::{BookedCommission, BookedConversion, BookedDelivery, Books};
+use super::judge::{BookedCommission, BookedConversion, BookedDelivery, BookedPayout, Books};
 use super::world::World;
 use crate::domain::delivery::DeliveryState;
 use crate::domain::ledger::Account;
@@ -37,9 +37,12 @@ pub async fn read(store: &dyn Store, world: &World) -> Result<Books, StoreError>
         books.conversions.push(BookedConversion { id, event_id, status: row.status.to_string() });
     }
     for row in all!(store.commissions(own())) {
-        let (amount_micros, booked_micros) = (row.amount.micros(), row.booked.micros());
-        let conversion_id = row.conversion_id.to_string();
-        books.commissions.push(BookedCommission { conversion_id, amount_micros, booked_micros });
+        books.commissions.push(BookedCommission {
+            conversion_id: row.conversion_id.to_string(),
+            amount_micros: row.amount.micros(),
+            booked_micros: row.booked.micros(),
+            paid_micros: row.paid.micros(),
+        });
     }
     books.receipts = all!(store.receipts(own())).into_iter().map(|row| row.id.to_string()).collect();
     for endpoint in &world.endpoints {
@@ -55,7 +58,13 @@ pub async fn read(store: &dyn Store, world: &World) -> Result<Books, StoreError>
             books.deliveries.push(BookedDelivery { state: state.to_owned(), attempts });
         }
     }
-    for affiliate in &world.affiliates {
+    for (number, affiliate) in world.affiliates.iter().enumerate() {
+        let filter = Filter { affiliate_id: Some(affiliate.id), ..Filter::default() };
+        for row in all!(store.payouts(filter)) {
+            let (id, state) = (row.id.to_string(), row.state.as_str().to_owned());
+            let amount_micros = row.money.amount.micros();
+            books.payouts.push(BookedPayout { id, affiliate: number, amount_micros, state });
+        }
         let balances = store.balances(&Account::Payable(affiliate.id).to_string()).await?;
         // What is owed is a credit; a balance that is no amount cannot be right.
         let owed = |balance: &Balance| Amount::new(-balance.amount).map_or(i64::MAX, Amount::micros);

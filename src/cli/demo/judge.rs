@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::plan::{AFFILIATES, Outcome, Step, Story, Verdict};
+use super::plan::{self, AFFILIATES, Outcome, Payout, Step, Story, Verdict};
 use super::receiver::Arrival;
 use super::sender::Ack;
 use super::world::{OPERATOR_ENDPOINT, affiliate_endpoint};
 
 /// Micro-units in a cent.
-const MICROS_PER_CENT: i64 = 10_000;
+pub const MICROS_PER_CENT: i64 = 10_000;
 
 /// What the database holds of this demo.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,8 @@ pub struct Books {
     pub receipts: BTreeSet<String>,
     /// What each affiliate is owed by the ledger, in micro-units.
     pub owed_micros: Vec<i64>,
+    /// The payouts.
+    pub payouts: Vec<BookedPayout>,
     /// What `ledger verify` found.
     pub findings: Vec<String>,
 }
@@ -44,6 +46,17 @@ pub struct BookedCommission {
     pub conversion_id: String,
     pub amount_micros: i64,
     pub booked_micros: i64,
+    pub paid_micros: i64,
+}
+
+/// A payout.
+#[derive(Clone, Debug)]
+pub struct BookedPayout {
+    pub id: String,
+    /// The number of its affiliate.
+    pub affiliate: usize,
+    pub amount_micros: i64,
+    pub state: String,
 }
 
 /// A delivery.
@@ -60,6 +73,8 @@ pub struct Evidence {
     pub demo: String,
     /// What was to happen.
     pub stories: Vec<Story>,
+    /// What was to be paid.
+    pub payouts: Vec<Payout>,
     /// What was answered.
     pub acks: Vec<Ack>,
     /// What came in.
@@ -102,6 +117,7 @@ pub fn judge(evidence: &Evidence) -> Findings {
         }
     }
     judge_conversions(evidence, &acks, &mut findings);
+    judge_payouts(evidence, &mut findings);
     judge_balances(evidence, &mut findings);
     judge_messages(evidence, &mut findings);
     findings.otherwise.extend(evidence.books.findings.iter().map(|found| format!("ledger verify: {found}")));
@@ -198,11 +214,38 @@ fn judge_conversion(
     }
 }
 
-/// What each affiliate is owed, added up from the plan of the demo alone.
+/// Each affiliate was paid what it had earned, to the cent and once, and its commissions say so.
+fn judge_payouts(evidence: &Evidence, findings: &mut Findings) {
+    for affiliate in 0..AFFILIATES {
+        let due = evidence.payouts.iter().find(|payout| payout.affiliate == affiliate);
+        let made: Vec<_> = evidence.books.payouts.iter().filter(|payout| payout.affiliate == affiliate).collect();
+        match (due, made.as_slice()) {
+            (None, []) => {}
+            (Some(_), []) => findings.lost.push(format!("affiliate {affiliate} has no payout")),
+            (Some(due), [one]) => {
+                let cents = due.cents;
+                if (one.amount_micros, one.state.as_str()) != (cents.saturating_mul(MICROS_PER_CENT), "completed") {
+                    let (micros, state) = (one.amount_micros, &one.state);
+                    let sentence =
+                        format!("affiliate {affiliate}: {micros} micros are {state}, not {cents} cents paid");
+                    findings.otherwise.push(sentence);
+                }
+            }
+            (_, several) => findings.doubled.push(format!("affiliate {affiliate} has {} payouts", several.len())),
+        }
+    }
+    let paid: i64 = evidence.books.commissions.iter().map(|commission| commission.paid_micros).sum();
+    let cents: i64 = evidence.payouts.iter().map(|payout| payout.cents).sum();
+    if paid != cents.saturating_mul(MICROS_PER_CENT) {
+        findings.otherwise.push(format!("of all commissions {paid} micros were paid, not {cents} cents"));
+    }
+}
+
+/// What each affiliate is owed after it was paid, added up from the plan of the demo alone.
 fn judge_balances(evidence: &Evidence, findings: &mut Findings) {
     for affiliate in 0..AFFILIATES {
-        let own = evidence.stories.iter().filter(|story| story.affiliate() == affiliate);
-        let cents: i64 = own.map(|story| story.outcome().owed_cents).sum();
+        let paid = evidence.payouts.iter().filter(|payout| payout.affiliate == affiliate).map(|payout| payout.cents);
+        let cents = plan::earned_cents(&evidence.stories, affiliate).saturating_sub(paid.sum());
         let owed = evidence.books.owed_micros.get(affiliate).copied().unwrap_or_default();
         if owed != cents.saturating_mul(MICROS_PER_CENT) {
             findings.otherwise.push(format!("affiliate {affiliate} is owed {owed} micros, not {cents} cents"));
@@ -220,29 +263,20 @@ fn judge_messages(evidence: &Evidence, findings: &mut Findings) {
             findings.wrongly_signed.push(format!("{id} at {endpoint} has a signature that does not fit"));
         } else if arrival.delivered() {
             *delivered.entry((&arrival.endpoint, &arrival.webhook_id)).or_default() += 1;
-            let what = (arrival.endpoint.clone(), arrival.event_type.clone(), arrival.event_id.clone());
+            let what = (arrival.endpoint.clone(), arrival.event_type.clone(), arrival.subject.clone());
             ids.entry(what).or_default().insert(&arrival.webhook_id);
         }
     }
-    for story in &evidence.stories {
-        let event_id = story.event_id(&evidence.demo);
-        for told in story.outcome().told {
-            for endpoint in [OPERATOR_ENDPOINT.to_owned(), affiliate_endpoint(story.affiliate())] {
-                let what = (endpoint.clone(), told.event_type.to_owned(), event_id.clone());
-                match ids.remove(&what).map_or(0, |ids| ids.len()) {
-                    0 => findings.lost.push(format!("{} of {event_id} did not arrive at {endpoint}", told.event_type)),
-                    1 => {}
-                    ids => {
-                        let sentence =
-                            format!("{} of {event_id} was told to {endpoint} under {ids} ids", told.event_type);
-                        findings.doubled.push(sentence);
-                    }
-                }
-            }
+    for what in due(evidence) {
+        let (endpoint, event_type, subject) = &what;
+        match ids.remove(&what).map_or(0, |ids| ids.len()) {
+            0 => findings.lost.push(format!("{event_type} of {subject} did not arrive at {endpoint}")),
+            1 => {}
+            ids => findings.doubled.push(format!("{event_type} of {subject} was told to {endpoint} under {ids} ids")),
         }
     }
-    let unexpected = ids.keys().map(|(endpoint, event_type, event_id)| {
-        format!("{event_type} of {event_id} was told to {endpoint}, and never happened")
+    let unexpected = ids.keys().map(|(endpoint, event_type, subject)| {
+        format!("{event_type} of {subject} was told to {endpoint}, and never happened")
     });
     findings.doubled.extend(unexpected);
     findings.resent = delivered.values().map(|times| times.saturating_sub(1)).sum();
@@ -257,8 +291,29 @@ fn judge_messages(evidence: &Evidence, findings: &mut Findings) {
     judge_deliveries(evidence, findings);
 }
 
+/// The messages that must arrive: endpoint, event type, and the event or payout that it is about.
+fn due(evidence: &Evidence) -> Vec<(String, String, String)> {
+    let mut due = Vec::new();
+    for story in &evidence.stories {
+        for told in story.outcome().told {
+            for endpoint in [OPERATOR_ENDPOINT.to_owned(), affiliate_endpoint(story.affiliate())] {
+                due.push((endpoint, told.event_type.to_owned(), story.event_id(&evidence.demo)));
+            }
+        }
+    }
+    for payout in &evidence.payouts {
+        // One that was never made is missed as a whole, not message by message.
+        let made = evidence.books.payouts.iter().find(|made| made.affiliate == payout.affiliate);
+        let Some(BookedPayout { id, .. }) = made else { continue };
+        let affiliate = affiliate_endpoint(payout.affiliate);
+        due.extend(Payout::TOLD.map(|event_type| (affiliate.clone(), event_type.to_owned(), id.clone())));
+        due.push((OPERATOR_ENDPOINT.to_owned(), plan::COMPLETED.to_owned(), id.clone()));
+    }
+    due
+}
+
 fn judge_deliveries(evidence: &Evidence, findings: &mut Findings) {
-    let expected: usize = evidence.stories.iter().map(|story| story.outcome().told.len().saturating_mul(2)).sum();
+    let expected = due(evidence).len();
     let found = evidence.books.deliveries.len();
     if found < expected {
         findings.lost.push(format!("{found} deliveries were recorded, not {expected}"));

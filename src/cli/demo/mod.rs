@@ -1,9 +1,10 @@
 //! `postback demo`: the whole service at work, judged at the end by code that knows none of its rules.
 //!
 //! Acts: the real service in this process, with HTTP on a port of its own; an operator that fires signed postbacks
-//! ([`sender`]); subscribers that verify and fail on purpose ([`receiver`]); and a judge ([`judge`]) that compares
-//! what was planned ([`plan`]) with what was answered, delivered and booked. What must outlive a crash lies in the
-//! folder ([`kept`], [`journal`]): killed at any moment, the same command goes on where it stopped.
+//! ([`sender`]); admins who pay the affiliates ([`payer`]); subscribers that verify and fail on purpose ([`receiver`]);
+//! and a judge ([`judge`]) that compares what was planned ([`plan`]) with what was answered, delivered and booked. What
+//! must outlive a crash lies in the folder ([`kept`], [`journal`]): killed at any moment, the same command goes on where
+//! it stopped.
 //!
 //! Guaranteed: everything ends, well or badly, within a time that follows from the number of postbacks. Not done on
 //! purpose: no setting of the real service is read, so that a demo never meets a real database by accident.
@@ -12,6 +13,7 @@ mod books;
 mod journal;
 mod judge;
 mod kept;
+mod payer;
 mod plan;
 mod receiver;
 mod report;
@@ -48,7 +50,8 @@ const TIME_EACH: Duration = Duration::from_millis(50);
 /// Shows the whole service at work, and judges it
 ///
 /// Starts the service in a folder of its own, creates an operator, a program, affiliates and endpoints, fires signed
-/// postbacks over HTTP, receives and verifies the webhooks (and fails on purpose for a while), and ends with a table.
+/// postbacks over HTTP, pays the affiliates, receives and verifies the webhooks (and fails on purpose for a while), and
+/// ends with a table.
 /// Killed at any moment, the same command with --data goes on where it stopped. It reads neither postback.toml nor
 /// the environment.
 #[derive(clap::Args)]
@@ -167,6 +170,7 @@ async fn show(
     let evidence = Evidence {
         demo: kept.name.clone(),
         stories: stage.stories(),
+        payouts: stage.payouts(),
         acks: stage.sender.acks(),
         arrivals: stage.receiver.arrivals(),
         books,

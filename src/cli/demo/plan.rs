@@ -96,6 +96,37 @@ pub struct Outcome {
     pub told: Vec<Told>,
 }
 
+/// What an affiliate must be paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payout {
+    /// The number of the affiliate.
+    pub affiliate: usize,
+    /// How much.
+    pub cents: i64,
+}
+
+impl Payout {
+    /// What its affiliate is told of it, and in which order.
+    pub const TOLD: [&str; 4] = ["payout.created", "payout.approved", "payout.sent", COMPLETED];
+    /// The messages that are due because of it.
+    pub const MESSAGES: usize = Self::TOLD.len() + 1;
+}
+
+/// What the operator is told of a payout, and its affiliate too.
+pub const COMPLETED: &str = "payout.completed";
+
+/// What an affiliate has earned by these stories, in cents.
+pub fn earned_cents(stories: &[Story], affiliate: usize) -> i64 {
+    stories.iter().filter(|story| story.affiliate() == affiliate).map(|story| story.outcome().owed_cents).sum()
+}
+
+/// The payouts of all that `events` postbacks have earned.
+pub fn payouts(events: usize) -> Vec<Payout> {
+    let stories = stories(events);
+    let payout = |affiliate| Payout { affiliate, cents: earned_cents(&stories, affiliate) };
+    (0..AFFILIATES).map(payout).filter(|payout| payout.cents > 0).collect()
+}
+
 /// The kinds of stories in the order in which they come round: the click, and for each postback goal, status and
 /// verdict. Marks: `'` the event under another id, `!` a forged signature.
 type Kind = (Click, &'static [(&'static str, &'static str, Verdict, Mark)]);
@@ -282,6 +313,9 @@ mod tests {
         assert_eq!((of(9).status, of(9).owed_cents, of(9).commission_cents), (Some("reversed"), 0, 500));
         assert_eq!(of(12), Outcome::default(), "unknown goal");
         assert_eq!((of(14).status, of(14).owed_cents), (Some("rejected"), 0));
+        let paid = |events| payouts(events).iter().map(|payout| (payout.affiliate, payout.cents)).collect::<Vec<_>>();
+        assert_eq!(paid(2), [(0, 1_250), (1, 500)]);
+        assert_eq!(paid(6), [(0, 2_500), (1, 500), (2, 1_250)], "the sixth postback says that a sale is pending");
     }
 
     #[test]

@@ -58,8 +58,8 @@ pub struct Arrival {
     pub webhook_id: String,
     /// The event type that the body names.
     pub event_type: String,
-    /// The operator's event id that the body names.
-    pub event_id: String,
+    /// What it is about: the operator's event id, or the payout.
+    pub subject: String,
     /// Whether the signature fits the body.
     pub verified: bool,
     /// The status that was answered; 0 for none.
@@ -183,6 +183,7 @@ impl Receiver {
         let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
         let message: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let text = |pointer: &str| message.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let event_type = text("/type");
         let now = self.clock.now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = match (verified, seen.mood(&endpoint, &id, now)) {
@@ -197,8 +198,8 @@ impl Receiver {
             run: self.run,
             endpoint,
             webhook_id: id,
-            event_type: text("/type"),
-            event_id: text("/data/event_id"),
+            subject: if event_type.starts_with("payout.") { text("/data/payout_id") } else { text("/data/event_id") },
+            event_type,
             verified,
             answer,
         };

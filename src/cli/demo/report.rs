@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::judge::{Evidence, Findings};
-use super::plan::{Click, Verdict};
+use super::judge::{Evidence, Findings, MICROS_PER_CENT};
+use super::plan::{CURRENCY, Click, Verdict};
 use super::world::{OPERATOR_ENDPOINT, affiliate_endpoint};
 use crate::cli::outside::figures::{millis, quantile};
 
@@ -46,6 +46,7 @@ fn rows(evidence: &Evidence, findings: &Findings) -> Vec<(&'static str, String)>
     let verdicts = |name: &str| evidence.acks.iter().filter(|ack| ack.verdict == name).count().to_string();
     let deliveries =
         |state: &str| evidence.books.deliveries.iter().filter(|row| row.state == state).count().to_string();
+    let paid: i64 = evidence.books.payouts.iter().map(|payout| payout.amount_micros / MICROS_PER_CENT).sum();
     let retried: u64 = evidence.books.deliveries.iter().map(|row| row.attempts.saturating_sub(1)).sum();
     let mut acks: Vec<u64> = evidence.acks.iter().map(|ack| ack.micros).collect();
     let mut ends = end_to_end(evidence);
@@ -59,6 +60,8 @@ fn rows(evidence: &Evidence, findings: &Findings) -> Vec<(&'static str, String)>
         ("parked", verdicts("parked")),
         ("rejected", verdicts("rejected")),
         ("commissions", evidence.books.commissions.len().to_string()),
+        ("payouts", evidence.books.payouts.len().to_string()),
+        ("paid", format!("{}.{:02} {CURRENCY}", paid / 100, paid % 100)),
         ("delivered", deliveries("delivered")),
         ("retried", retried.to_string()),
         ("resent", findings.resent.to_string()),
@@ -80,7 +83,7 @@ fn end_to_end(evidence: &Evidence) -> Vec<u64> {
     let acks: BTreeMap<usize, _> = evidence.acks.iter().map(|ack| (ack.step, ack)).collect();
     let mut delivered = BTreeMap::new();
     for arrival in evidence.arrivals.iter().filter(|arrival| arrival.delivered()) {
-        let what = (arrival.endpoint.as_str(), arrival.event_type.as_str(), arrival.event_id.as_str());
+        let what = (arrival.endpoint.as_str(), arrival.event_type.as_str(), arrival.subject.as_str());
         delivered.entry(what).or_insert(arrival);
     }
     let mut micros = Vec::new();

@@ -1,8 +1,10 @@
-//! Sender, receiver and world of one run, and the run itself: fire, wait until all is told, show how far it is.
+//! Sender, payer, receiver and world of one run, and the run itself: fire, pay, wait until all is told, show how far
+//! it is.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret as _;
@@ -11,7 +13,8 @@ use tokio::net::TcpListener;
 use super::books;
 use super::journal::Journal;
 use super::kept::Kept;
-use super::plan::{self, Story};
+use super::payer::Payer;
+use super::plan::{self, Payout, Story};
 use super::receiver::{self, Receiver};
 use super::sender::{Sender, SenderParts};
 use super::world::{self, World};
@@ -43,7 +46,13 @@ pub struct Stage {
     pub sender: Sender,
     /// The subscribers' server.
     pub receiver: Arc<Receiver>,
+    payer: Payer,
     stories: Vec<Story>,
+    /// How many postbacks were fired when the affiliates were paid; nothing as long as they were not.
+    paid_after: (Journal, Option<usize>),
+    payouts: Vec<Payout>,
+    /// How many messages the payouts have caused.
+    told_of_payouts: AtomicUsize,
     /// For each step the messages that it causes.
     messages: Vec<usize>,
 }
@@ -60,7 +69,7 @@ impl Stage {
         let run = kept.runs;
         save(kept, folder)?;
         let admin_key = admin_key(kept, folder, state).await?;
-        let listener = find_world(kept, folder, &mut Client::new(service, Some(admin_key))).await?;
+        let listener = find_world(kept, folder, &mut Client::new(service, Some(admin_key.clone()))).await?;
         let world = kept.world.take().ok_or_else(|| Failure::new("the set-up is not there".to_owned()))?;
         let world = Arc::new(world);
 
@@ -72,6 +81,9 @@ impl Stage {
         // It outlives the service's workers, whose last attempts want their answers.
         lifecycle.spawn_writer("demo receiver", Arc::clone(&receiver).run(listener, lifecycle.drained()));
 
+        let (paid_after, marks) = open::<usize>(&folder.path().join("paid.journal"))?;
+        let mark = marks.first().copied();
+        let payer = Payer { demo: kept.name.clone(), service, maker_key: admin_key };
         let stories = plan::stories(kept.events);
         let sender = Sender::new(SenderParts {
             demo: kept.name.clone(),
@@ -91,7 +103,18 @@ impl Stage {
                 *count += 2;
             }
         }
-        Ok(Self { world, sender, receiver, stories, messages })
+        let (paid_after, payouts) = ((paid_after, mark), plan::payouts(mark.unwrap_or(kept.events)));
+        Ok(Self {
+            world,
+            sender,
+            receiver,
+            payer,
+            stories,
+            paid_after,
+            payouts,
+            told_of_payouts: AtomicUsize::new(0),
+            messages,
+        })
     }
 
     /// Who takes part, for whoever watches.
@@ -129,15 +152,25 @@ impl Stage {
         text
     }
 
-    /// Fires what is left and waits until everything is told, showing how far it is.
+    /// Fires what is left, pays the affiliates once, and waits until everything is told, showing how far it is.
     ///
     /// # Errors
     /// When a journal cannot be written or the database cannot be read. What is not told within a time is no error
     /// here: the judge will miss it.
     pub async fn play(&self, store: &dyn Store) -> Result<(), Failure> {
         let work = async {
+            // What was begun is ended first: what comes now is not paid any more.
+            if self.paid_after.1.is_some() {
+                self.pay().await?;
+            }
             self.sender.fire_all().await.map_err(|error| Failure::new(error.to_string()))?;
-            self.all_told(store).await
+            if self.paid_after.1.is_none() {
+                self.all_told(store, self.messages.iter().sum()).await?;
+                let written = self.paid_after.0.write(&self.messages.len());
+                written.map_err(|error| Failure::new(format!("paid.journal cannot be written: {error}")))?;
+                self.pay().await?;
+            }
+            self.all_told(store, self.due()).await
         };
         tokio::select! {
             done = work => { done?; }
@@ -146,11 +179,19 @@ impl Stage {
         print(&self.progress())
     }
 
-    async fn all_told(&self, store: &dyn Store) -> Result<(), Failure> {
+    async fn pay(&self) -> Result<(), Failure> {
+        let paid = self.payer.pay(&self.world, &self.payouts).await;
+        paid.map_err(|error| Failure::new(format!("the affiliates cannot be paid: {error}")))?;
+        self.told_of_payouts.store(self.due_of_payouts(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Waits until so many messages were delivered and none is left.
+    async fn all_told(&self, store: &dyn Store, due: usize) -> Result<(), Failure> {
         let (mut last, mut since) = (self.receiver.delivered(), Instant::now());
         loop {
             let (delivered, waiting) = (self.receiver.delivered(), books::is_waiting(store, &self.world).await?);
-            if delivered >= self.due() && !waiting {
+            if delivered >= due && !waiting {
                 return Ok(());
             }
             if delivered != last {
@@ -174,6 +215,7 @@ impl Stage {
     fn progress(&self) -> String {
         let (acks, delivered) = (self.sender.acks(), self.receiver.delivered());
         let caused: usize = acks.iter().filter_map(|ack| self.messages.get(ack.step)).sum();
+        let caused = caused.saturating_add(self.told_of_payouts.load(Ordering::Relaxed));
         let (fired, acknowledged, total) = (self.sender.fired(), acks.len(), self.messages.len());
         let (due, waiting) = (self.due(), caused.saturating_sub(delivered));
         format!(
@@ -183,7 +225,17 @@ impl Stage {
 
     /// How many messages must arrive in all.
     fn due(&self) -> usize {
-        self.messages.iter().sum()
+        self.messages.iter().sum::<usize>().saturating_add(self.due_of_payouts())
+    }
+
+    /// How many of them tell of payouts.
+    fn due_of_payouts(&self) -> usize {
+        self.payouts.len().saturating_mul(Payout::MESSAGES)
+    }
+
+    /// What was to be paid.
+    pub fn payouts(&self) -> Vec<Payout> {
+        self.payouts.clone()
     }
 
     /// What was to happen.

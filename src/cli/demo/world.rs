@@ -23,6 +23,8 @@ pub struct World {
     pub operator_key: String,
     /// What its server signs with, as the scheme `body` has it.
     pub source_secret: String,
+    /// The key of the admin who approves what another one made.
+    pub approver_key: String,
     /// The affiliates, in the order of [`super::plan::Story::affiliate`].
     pub affiliates: Vec<Affiliate>,
     /// The endpoints: one for each affiliate, and the operator's.
@@ -61,6 +63,8 @@ pub async fn set_up(admin: &mut Client, demo: &str, receiver_port: u16) -> Resul
     let operator = setup::operator(admin, &format!("Demo operator {demo}")).await?;
     let program_id = setup::program(admin, &operator.id, "Demo program", CURRENCY, &GOALS).await?;
 
+    let approver = json!({ "name": format!("Demo approver {demo}"), "role": "admin" });
+    let approver_key = text(&create(admin, "/v1/admin/keys", approver).await?, "/key")?;
     let mut affiliates = Vec::new();
     let mut endpoints = Vec::new();
     for number in 0..AFFILIATES {
@@ -77,6 +81,7 @@ pub async fn set_up(admin: &mut Client, demo: &str, receiver_port: u16) -> Resul
         operator_id: operator.id.parse().map_err(|_| SetUpError::Form("operator id"))?,
         operator_key: operator.key,
         source_secret: operator.secret,
+        approver_key,
         affiliates,
         endpoints,
     })

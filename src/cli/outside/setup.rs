@@ -108,6 +108,11 @@ pub async fn create(admin: &mut Client, path: &str, body: Value) -> Result<Value
     accepted(path, admin.post(path, &[], body.to_string()).await?)
 }
 
+/// Posts something to be made once under this name; answers what it is now.
+pub async fn create_once(admin: &mut Client, path: &str, name: &str, body: Value) -> Result<Value, SetUpError> {
+    accepted(path, admin.post(path, &[("Idempotency-Key", name)], body.to_string()).await?)
+}
+
 /// Changes something; answers what it is now.
 pub async fn change(admin: &mut Client, path: &str, body: Value) -> Result<Value, SetUpError> {
     accepted(path, admin.patch(path, body.to_string()).await?)

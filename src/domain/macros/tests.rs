@@ -113,6 +113,9 @@ fn what_is_no_template_is_refused_with_its_reason() {
         ("https://t.example/#{sub1}", TemplateError::Place),
         ("https://t.example/.{sub1}/", TemplateError::Dots),
         ("https://t.example/a/{sub1}%2E?x", TemplateError::Dots),
+        ("https://t.example/a/%{sub1}%{sub2}/b", TemplateError::Escape),
+        ("https://t.example/a?c=%2{sub1}", TemplateError::Escape),
+        ("https://t.example/a?c=%{sub1}6", TemplateError::Escape),
     ] {
         assert_eq!(Template::parse(text), Err(error), "{text}");
     }
@@ -130,6 +133,12 @@ fn dots_climb_no_path() {
         let beside = format!("https://t.example/a/v{value}/b");
         assert_eq!(expanded("https://t.example/a/v{sub1}/b", &message), beside);
     }
+}
+
+#[test]
+fn a_value_completes_no_escape() {
+    let message = json!({ "data": { "sub_ids": { "sub1": "2e" } } });
+    assert_eq!(expanded("https://t.example/%25{sub1}%41{sub1}", &message), "https://t.example/%252e%412e");
 }
 
 /// Anything that a value could try: delimiters, dots, braces, other planes of Unicode.

@@ -10,7 +10,7 @@ use super::super::context::Context;
 use super::super::extract::AdminKey;
 use super::super::page::{ListQuery, Listed, PageParams};
 use super::super::problem::{Problem, Problems};
-use super::{created, plan, program};
+use super::{affiliate, created, plan, program};
 use crate::domain::catalog::Agreement;
 use crate::domain::ids::{AffiliateId, AgreementId, PlanId, ProgramId};
 use crate::domain::time::Timestamp;
@@ -63,8 +63,7 @@ pub async fn create_agreement(
     context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let (catalog, new, now) = (context.catalog(), body.0, context.parts().clock.now());
-    let affiliate = catalog.affiliate(new.affiliate_id);
-    let affiliate_id = affiliate.ok_or_else(|| Problem::of_field("affiliate_id", "There is no such affiliate."))?.id;
+    let affiliate_id = affiliate(&catalog, new.affiliate_id)?.id;
     let program = program(&catalog, new.program_id)?;
     let plan_id = plan(&catalog, "plan_id", new.plan_id, program.operator_id)?.id;
     let known = catalog.agreement(affiliate_id, program.id).cloned();

@@ -9,13 +9,14 @@ use super::super::extract::{AdminKey, PathId};
 use super::super::page::{ListQuery, Listed, PageParams, list};
 use super::super::problem::{Problem, Problems};
 use super::super::views::{Commission, Explained};
+use crate::domain::commission::CommissionStanding;
 use crate::domain::ids::{AffiliateId, CommissionId, ConversionId, OperatorId, ProgramId};
 use crate::store::Store;
 
 /// All commissions, newest first.
 #[utoipa::path(
     tag = "admin",
-    params(PageParams, ("operator_id" = Option<OperatorId>, Query), ("program_id" = Option<ProgramId>, Query), ("affiliate_id" = Option<AffiliateId>, Query), ("conversion_id" = Option<ConversionId>, Query), ("state" = Option<String>, Query)),
+    params(PageParams, ("operator_id" = Option<OperatorId>, Query), ("program_id" = Option<ProgramId>, Query), ("affiliate_id" = Option<AffiliateId>, Query), ("conversion_id" = Option<ConversionId>, Query), ("state" = Option<CommissionStanding>, Query)),
     responses((status = 200, body = Listed<Commission>), Problems),
     security(("bearer" = []), ("api_key" = []))
 )]

@@ -10,7 +10,7 @@ use super::super::context::Context;
 use super::super::extract::{AdminKey, PathId};
 use super::super::page::{ListQuery, Listed, PageParams};
 use super::super::problem::{Problem, Problems};
-use super::{created, program};
+use super::{affiliate, created, program};
 use crate::domain::catalog::{Coupon, Status};
 use crate::domain::ids::{AffiliateId, CouponId, OperatorId, ProgramId};
 use crate::domain::postback::Identifier;
@@ -78,12 +78,11 @@ pub async fn create_coupon(
 ) -> Result<HttpResponse, Problem> {
     let (catalog, new, now) = (context.catalog(), body.0, context.parts().clock.now());
     let program = program(&catalog, new.program_id)?;
-    let affiliate = catalog.affiliate(new.affiliate_id);
     let coupon = Coupon {
         id: CouponId::new(now),
         operator_id: program.operator_id,
         program_id: program.id,
-        affiliate_id: affiliate.ok_or_else(|| Problem::of_field("affiliate_id", "There is no such affiliate."))?.id,
+        affiliate_id: affiliate(&catalog, new.affiliate_id)?.id,
         code: new.code.as_str().to_owned(),
         status: Status::Active,
         created_at: now,

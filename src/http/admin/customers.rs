@@ -11,7 +11,7 @@ use super::super::context::Context;
 use super::super::extract::{AdminKey, PathId};
 use super::super::page::{ListQuery, Listed, PageParams, list};
 use super::super::problem::{Problem, Problems};
-use super::ChangeReason;
+use super::{ChangeReason, affiliate};
 use crate::domain::customer::{Binding, BoundBy};
 use crate::domain::ids::{AffiliateId, CustomerId, OperatorId, ProgramId};
 use crate::domain::time::Timestamp;
@@ -154,8 +154,7 @@ pub async fn rebind_customer(
     context: web::Data<Context>,
 ) -> Result<HttpResponse, Problem> {
     let (catalog, now) = (context.catalog(), context.parts().clock.now());
-    let affiliate = catalog.affiliate(body.0.affiliate_id);
-    let affiliate_id = affiliate.ok_or_else(|| Problem::of_field("affiliate_id", "There is no such affiliate."))?.id;
+    let affiliate_id = affiliate(&catalog, body.0.affiliate_id)?.id;
     let known = context.ask(move |store| async move { store.customer(id.0).await }).await?;
     let known = known.ok_or_else(Problem::not_found)?;
     let bound_by = BoundBy::Admin { key_id: admin.key_id, reason: body.0.reason.0 };

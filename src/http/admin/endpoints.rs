@@ -12,7 +12,7 @@ use super::super::context::Context;
 use super::super::extract::{AdminKey, PathId};
 use super::super::page::{ListQuery, Listed, PageParams, list};
 use super::super::problem::{Problem, Problems};
-use super::{NewSecret, created, operator, shown};
+use super::{NewSecret, affiliate, created, operator, shown};
 use crate::delivery::disabling::Disabler;
 use crate::domain::catalog::{Catalog, EndpointSecret, Owner};
 use crate::domain::endpoint::{Endpoint, EndpointKind, EndpointStatus, Subscription};
@@ -141,12 +141,7 @@ impl From<Endpoint> for EndpointBody {
 
 fn owner(catalog: &Catalog, new: &NewEndpoint) -> Result<Owner, Problem> {
     match (new.affiliate_id, new.operator_id) {
-        (Some(id), None) => {
-            let affiliate = catalog.affiliate(id);
-            let affiliate =
-                affiliate.ok_or_else(|| Problem::of_field("affiliate_id", "There is no such affiliate."))?;
-            Ok(Owner::Affiliate(affiliate.id))
-        }
+        (Some(id), None) => Ok(Owner::Affiliate(affiliate(catalog, id)?.id)),
         (None, Some(id)) => Ok(Owner::Operator(operator(catalog, id)?.id)),
         _ => Err(Problem::of_field("affiliate_id", "An endpoint belongs to an affiliate or to an operator.")),
     }
@@ -161,7 +156,7 @@ async fn judged(context: &Context, kind: EndpointKind, url: String) -> Result<St
         EndpointKind::Postback => Template::parse(&url).map_err(|error| refused(&error))?.sample(),
     };
     let checked = context.apart(async move { sender.check_url(&called).await.map(|_| url) });
-    checked.await?.map_err(|error| refused(&error))
+    checked.await?.map_err(|error| refused(&error).reason(error.slug()))
 }
 
 fn expected(status: Option<u16>) -> Result<Option<u16>, Problem> {

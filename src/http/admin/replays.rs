@@ -33,7 +33,7 @@ const SAMPLE: i64 = 10;
 /// What is replayed.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ReplayKind {
     /// Deliveries are sent again under the same `webhook-id`.
     Deliveries,
     /// Receipts are judged again.
@@ -44,10 +44,10 @@ pub enum Kind {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewReplay {
-    kind: Kind,
+    kind: ReplayKind,
     /// Which of them; what is left out narrows nothing.
     #[serde(default)]
-    filter: Filter,
+    filter: ReplayFilter,
     /// How many a second at most.
     #[serde(default = "default_rate")]
     #[schema(default = 50, minimum = 1, maximum = 1000)]
@@ -64,7 +64,7 @@ const fn default_rate() -> i32 {
 /// What a replay is narrowed to.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Filter {
+pub struct ReplayFilter {
     operator_id: Option<OperatorId>,
     /// From this time on: when deliveries were made, or receipts arrived.
     from: Option<Timestamp>,
@@ -107,16 +107,16 @@ pub struct DryReplay {
     receipts: Vec<JudgedReceipt>,
 }
 
-impl Filter {
+impl ReplayFilter {
     /// The first field that is set and narrows only the other kind.
-    fn foreign(&self, kind: Kind) -> Option<&'static str> {
+    fn foreign(&self, kind: ReplayKind) -> Option<&'static str> {
         let fields: &[(&'static str, bool)] = match kind {
-            Kind::Deliveries => &[
+            ReplayKind::Deliveries => &[
                 ("filter.source_id", self.source_id.is_some()),
                 ("filter.verdict", self.verdict.is_some()),
                 ("filter.code", self.code.is_some()),
             ],
-            Kind::Receipts => &[
+            ReplayKind::Receipts => &[
                 ("filter.affiliate_id", self.affiliate_id.is_some()),
                 ("filter.endpoint_id", self.endpoint_id.is_some()),
                 ("filter.event_type", self.event_type.is_some()),
@@ -128,13 +128,13 @@ impl Filter {
         fields.iter().find(|(_, set)| *set).map(|(field, _)| *field)
     }
 
-    fn selection(self, kind: Kind) -> Result<Selection, Problem> {
+    fn selection(self, kind: ReplayKind) -> Result<Selection, Problem> {
         if let Some(field) = self.foreign(kind) {
             return Err(Problem::of_field(field, "This field narrows the other kind of replay."));
         }
         let window = Window { from: self.from, to: self.to };
         let selection = match kind {
-            Kind::Deliveries => Selection::Deliveries(DeliveryFilter {
+            ReplayKind::Deliveries => Selection::Deliveries(DeliveryFilter {
                 operator_id: self.operator_id,
                 affiliate_id: self.affiliate_id,
                 endpoint_id: self.endpoint_id,
@@ -144,7 +144,7 @@ impl Filter {
                 acknowledged: self.acknowledged.unwrap_or(false),
                 window,
             }),
-            Kind::Receipts => Selection::Receipts(ReceiptFilter {
+            ReplayKind::Receipts => Selection::Receipts(ReceiptFilter {
                 operator_id: self.operator_id,
                 source_id: self.source_id,
                 verdict: self.verdict.unwrap_or_default(),

@@ -1,4 +1,5 @@
-//! Rows of the configuration as the domain's nouns. Secrets are opened beside the statement that reads them.
+//! Rows of the configuration as the domain's nouns, and of commissions, which are read in two places. Secrets are opened
+//! beside the statement that reads them.
 
 use sqlx::Row;
 
@@ -8,9 +9,10 @@ use crate::domain::catalog::{
     Affiliate, Agreement, Coupon, Goal, Key, Link, Operator, Owner, Plan, Program, Role, Source,
 };
 use crate::domain::click::LinkCode;
+use crate::domain::commission::Commission;
 use crate::domain::endpoint::{Endpoint, Subscription};
 use crate::domain::exchange::ExchangeRate;
-use crate::domain::money::Currency;
+use crate::domain::money::{Currency, Money};
 use crate::domain::plan::PlanVersion;
 use crate::domain::secret::{KeyHash, KeyPublicId};
 use crate::store::StoreError;
@@ -213,4 +215,25 @@ pub fn currency(row: &DbRow, column: &str) -> Result<Currency, StoreError> {
 /// What is stored here cannot be understood.
 pub fn corrupt(what: &str) -> StoreError {
     StoreError::Corrupt(what.to_owned())
+}
+
+/// A row of commissions.
+pub fn commission(row: &DbRow) -> Result<Commission, StoreError> {
+    Ok(Commission {
+        id: row.try_get("id")?,
+        conversion_id: row.try_get("conversion_id")?,
+        operator_id: row.try_get("operator_id")?,
+        program_id: row.try_get("program_id")?,
+        affiliate_id: row.try_get("affiliate_id")?,
+        plan_version_id: row.try_get("plan_version_id")?,
+        money: Money { amount: row.try_get("amount")?, currency: currency(row, "currency")? },
+        awaits: currency_opt(row, "awaits")?,
+        booked: row.try_get("booked")?,
+        state: from_name(row, "state")?,
+        hold_until: row.try_get("hold_until")?,
+        revision: row.try_get("revision")?,
+        explanation: row.try_get("explanation")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+    })
 }

@@ -58,6 +58,8 @@ async fn ends_green(stack: Stack) {
         assert!(row(&table, name) > 0, "{name}\n{table}");
     }
     assert_eq!(row(&table, "resent"), 0, "{table}");
+    assert_eq!(row(&table, "payouts"), 3, "{table}");
+    assert!(table.lines().any(|line| line.trim_start().starts_with("paid ") && line.ends_with(" EUR")), "{table}");
 }
 
 fn lines(path: &Path) -> usize {

@@ -7,6 +7,7 @@ mod bad_input;
 mod client;
 mod conversions;
 mod customers;
+mod endpoints;
 mod observed;
 mod payouts;
 mod postbacks;

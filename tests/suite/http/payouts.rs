@@ -49,7 +49,17 @@ async fn a_payout_is_made_approved_sent_and_completed() {
     world.step(&id, "send", json!({"reference": "tx-1"})).await.expect(200);
     let again = world.step(&id, "send", json!({"reference": "tx-1"})).await.expect(200);
     assert_eq!(again["revision"], 4, "a repeated step changes nothing");
+    let stated = world.look("commissions?state=stated").await;
+    assert_eq!((stated["items"].as_array().unwrap().len(), &stated["items"][0]["payout_id"]), (2, &json!(id)));
     world.step(&id, "complete", json!({})).await.expect(200);
+    assert_eq!(world.look("commissions?state=stated").await["items"], json!([]));
+    let own = |target: &str| world.service.call("GET", &format!("/v1/affiliate/{target}")).key(&world.affiliate_key);
+    let paid = own("commissions?state=paid").send().await.expect(200)["items"][0].clone();
+    assert_eq!((&paid["state"], &paid["paid"], &paid["payout_id"]), (&json!("paid"), &json!("5.00"), &json!(id)));
+    let explained = format!("commissions/{}/explain", text(&paid, "id"));
+    for explained in [world.look(&explained).await, own(&explained).send().await.expect(200)] {
+        assert_eq!((&explained["state"], &explained["payout_id"]), (&json!("paid"), &json!(id)));
+    }
     let shown = world.look(&format!("payouts/{id}")).await;
     let keys: Vec<&Value> = shown["steps"].as_array().unwrap().iter().map(|step| &step["key_id"]).collect();
     assert_eq!((keys.len(), keys[1]), (5, &second["id"]));

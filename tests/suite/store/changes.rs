@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postback::domain::booking::OwnChange;
-use postback::domain::commission::CommissionState;
+use postback::domain::commission::CommissionStanding;
 use postback::domain::conversion::ChangedBy;
 use postback::domain::ids::{ConversionId, KeyId};
 use postback::domain::postback::ConversionStatus::{self, Approved, Hold, Pending, Rejected, Reversed};
@@ -166,7 +166,7 @@ async fn an_admin_approves_what_was_rejected(kind: Kind) {
         let earned = commissions(&world, id).await;
         assert_eq!(
             (earned.len(), earned[0].state, earned[0].amount),
-            (1, CommissionState::Available, earned[0].booked)
+            (1, CommissionStanding::Available, earned[0].booked)
         );
     }
     world.assert_owed("40").await;
@@ -184,7 +184,11 @@ async fn an_admin_records_a_won_chargeback(kind: Kind) {
     assert_eq!(change(&world, id, Approved).await.changed, 1);
     world.assert_owed("20").await;
     let earned = commissions(&world, id).await;
-    assert_eq!((earned.len(), earned[0].state), (1, CommissionState::Available), "the same commission, booked again");
+    assert_eq!(
+        (earned.len(), earned[0].state),
+        (1, CommissionStanding::Available),
+        "the same commission, booked again"
+    );
     assert_eq!(world.record(reversal).await.verdict, Verdict::Duplicate, "a copy does not undo it");
     world.assert_owed("20").await;
     assert_eq!(change(&world, id, Reversed).await.changed, 1);

@@ -22,7 +22,7 @@ on_both_engines!(
 );
 
 /// A world whose plan pays a percentage of each sale.
-async fn paying(kind: Kind, rate: &str, months: Option<u32>) -> World {
+pub async fn paying(kind: Kind, rate: &str, months: Option<u32>) -> World {
     let mut world = World::new(kind).await;
     let version = percent(world.now(), world.plan.id, rate, months);
     world.put(&[Entry::PlanVersion { version, created_at: world.now() }]).await.unwrap();

@@ -1,7 +1,7 @@
 //! Commissions in another currency than they are earned in: by the rate of the time, or waiting for one.
 
 use postback::domain::catalog::Affiliate;
-use postback::domain::commission::CommissionState;
+use postback::domain::commission::CommissionStanding;
 use postback::domain::exchange::ExchangeRate;
 use postback::domain::ids::{ConversionId, FxRateId};
 use postback::domain::time::Timestamp;
@@ -85,7 +85,7 @@ async fn the_rate_of_the_time_converts_before_the_one_rounding(kind: Kind) {
     // 14.99875 × 162.370000000001 = 2435.347…; from the rounded 15.00 it would have been 2436.
     assert_eq!(payable(&world).await, "2435 JPY");
     let earned = commission(&world, id).await;
-    assert_eq!((earned.state, earned.currency.code()), (CommissionState::Available, "JPY"));
+    assert_eq!((earned.state, earned.currency.code()), (CommissionStanding::Available, "JPY"));
     assert_eq!(earned.explanation["exchange"]["rate"], "162.370000000001");
     assert_eq!(earned.explanation["exchange"]["source"], "bank");
     assert_eq!((&earned.explanation["base"], &earned.explanation["earned_in"]), (&json!("119.99"), &json!("EUR")));
@@ -96,7 +96,7 @@ async fn without_a_rate_nothing_is_booked_until_it_arrives(kind: Kind) {
     let id = world.accepted(world.a_sale(&world.click(), "e1")).await;
     assert_eq!(payable(&world).await, "", "never one to one");
     let waits = commission(&world, id).await;
-    assert_eq!((waits.state, waits.awaits), (CommissionState::AwaitingFx, Some("USD".parse().unwrap())));
+    assert_eq!((waits.state, waits.awaits), (CommissionStanding::AwaitingFx, Some("USD".parse().unwrap())));
     assert_eq!(
         (waits.amount.to_string().as_str(), waits.currency.code(), waits.booked.is_zero()),
         ("12.5", "EUR", true)
@@ -114,7 +114,7 @@ async fn without_a_rate_nothing_is_booked_until_it_arrives(kind: Kind) {
     assert_eq!(payable(&world).await, "13.75 USD");
     assert_eq!(told(&world, "commission.approved").await, 1);
     let booked = commission(&world, id).await;
-    assert_eq!((booked.state, booked.awaits), (CommissionState::Available, None));
+    assert_eq!((booked.state, booked.awaits), (CommissionStanding::Available, None));
     assert_eq!(book_awaiting(&world).await, 0, "once");
 }
 
@@ -129,8 +129,8 @@ async fn a_rate_books_only_what_it_converts(kind: Kind) {
     assert_eq!(book_awaiting(&world).await, 0, "another currency's rate is none");
     put_rate(&mut world, "USD", "2", at("2026-01-20T00:00:00Z")).await;
     assert_eq!(book_awaiting(&world).await, 1);
-    assert_eq!(commission(&world, after).await.state, CommissionState::Available);
-    assert_eq!(commission(&world, before).await.state, CommissionState::AwaitingFx, "it happened before the rate");
+    assert_eq!(commission(&world, after).await.state, CommissionStanding::Available);
+    assert_eq!(commission(&world, before).await.state, CommissionStanding::AwaitingFx, "it happened before the rate");
     assert_eq!(payable(&world).await, "25 USD");
 }
 
@@ -138,7 +138,7 @@ async fn a_pending_commission_is_converted_when_it_is_approved(kind: Kind) {
     let mut world = paid_in(kind, "USD").await;
     let pending = with(world.a_sale(&world.click(), "e1"), json!({ "status": "pending" }));
     let id = world.accepted(pending).await;
-    assert_eq!(commission(&world, id).await.state, CommissionState::Pending);
+    assert_eq!(commission(&world, id).await.state, CommissionStanding::Pending);
     put_rate(&mut world, "USD", "2", at("2026-01-01T00:00:00Z")).await;
     assert_eq!(book_awaiting(&world).await, 0, "a pending commission does not wait for a rate");
     world.record(json!({ "event_id": "e1", "status": "approved" })).await;
@@ -170,10 +170,10 @@ async fn what_waits_follows_its_conversion(kind: Kind) {
     let id = world.accepted(sale.clone()).await;
     world.record(with(sale, json!({ "amount": "80" }))).await;
     let waits = commission(&world, id).await;
-    assert_eq!((waits.state, waits.amount.to_string().as_str()), (CommissionState::AwaitingFx, "10"));
+    assert_eq!((waits.state, waits.amount.to_string().as_str()), (CommissionStanding::AwaitingFx, "10"));
     let reversed = world.accepted(world.a_sale(&world.click(), "e2")).await;
     world.record(json!({ "event_id": "e2", "status": "reversed" })).await;
-    assert_eq!(commission(&world, reversed).await.state, CommissionState::Reversed);
+    assert_eq!(commission(&world, reversed).await.state, CommissionStanding::Reversed);
     assert_eq!(world.database.raw().await.count("ledger_entries").await, 0);
     put_rate(&mut world, "USD", "2", at("2026-01-01T00:00:00Z")).await;
     assert_eq!(book_awaiting(&world).await, 1);
@@ -188,7 +188,7 @@ async fn a_booked_commission_waits_again_when_its_time_has_no_rate(kind: Kind) {
     world.record(with(sale, json!({ "occurred_at": "2026-01-05T00:00:00Z", "version": 2 }))).await;
     let view = commission(&world, id).await;
     // Nothing is booked by another day's rate.
-    assert_eq!((view.state, payable(&world).await.as_str()), (CommissionState::AwaitingFx, ""));
+    assert_eq!((view.state, payable(&world).await.as_str()), (CommissionStanding::AwaitingFx, ""));
     put_rate(&mut world, "USD", "3", at("2026-01-01T00:00:00Z")).await;
     assert_eq!(book_awaiting(&world).await, 1);
     assert_eq!(payable(&world).await, "37.5 USD");

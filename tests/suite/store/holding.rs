@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postback::domain::commission::CommissionState;
+use postback::domain::commission::CommissionStanding;
 use postback::domain::ids::ConversionId;
 use postback::store::StoreError;
 use postback::store::configuration::Entry;
@@ -60,7 +60,7 @@ async fn a_commission_is_held_and_then_payable(kind: Kind) {
     let approved_at = world.now();
     assert_eq!(lies(&world).await, texts("10 EUR", ""));
     let held = commission(&world, id).await;
-    assert_eq!((held.state, held.hold_until), (CommissionState::OnHold, Some(approved_at.plus(14 * DAY))));
+    assert_eq!((held.state, held.hold_until), (CommissionStanding::OnHold, Some(approved_at.plus(14 * DAY))));
 
     world.clock.advance(14 * DAY - Duration::from_micros(1));
     assert_eq!(release(&world).await, 0, "not a moment too early");
@@ -69,7 +69,7 @@ async fn a_commission_is_held_and_then_payable(kind: Kind) {
     assert_eq!(release(&world).await, 1);
     assert_eq!(lies(&world).await, texts("", "10 EUR"));
     let released = commission(&world, id).await;
-    assert_eq!((released.state, released.revision), (CommissionState::Available, held.revision + 1));
+    assert_eq!((released.state, released.revision), (CommissionStanding::Available, held.revision + 1));
     assert_eq!(released.hold_until, held.hold_until, "it is told how long it was held");
     let raw = world.database.raw().await;
     assert_eq!(raw.count("events").await, events, "a release tells nobody");
@@ -116,7 +116,7 @@ async fn a_reversal_after_the_release_takes_back_what_is_payable(kind: Kind) {
     assert_eq!(release(&world).await, 1);
     world.record(json!({ "event_id": "e1", "status": "reversed" })).await;
     assert_eq!(lies(&world).await, texts("", ""));
-    assert_eq!(commission(&world, id).await.state, CommissionState::Reversed);
+    assert_eq!(commission(&world, id).await.state, CommissionStanding::Reversed);
     let raw = world.database.raw().await;
     let accounts = "SELECT account FROM ledger_entries e JOIN ledger_transactions t ON t.id = e.transaction_id \
          WHERE t.kind = 'reversal' AND account LIKE 'affiliate:%'";

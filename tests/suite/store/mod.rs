@@ -25,3 +25,4 @@ mod refunds;
 mod rejudging;
 mod replays;
 mod retention;
+mod standing;

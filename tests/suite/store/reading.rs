@@ -1,7 +1,7 @@
 //! What people look at: pages without gaps or repeats, filters that narrow, nothing of anybody else's.
 
 use postback::domain::catalog::{Affiliate, Owner, Status};
-use postback::domain::commission::CommissionState;
+use postback::domain::commission::CommissionStanding;
 use postback::domain::ids::{
     AffiliateId, CommissionId, ConversionId, DeliveryId, KeyId, OperatorId, PlanId, ProgramId, ReceiptId, SourceId,
 };
@@ -144,7 +144,7 @@ async fn commissions_and_deliveries_are_narrowed(kind: Kind) {
     let commissions = async |filter: Filter| world.database.commissions(&filter, ALL).await.unwrap();
     assert_eq!(commissions(filter()).await.len(), 2);
     let mine = commissions(Filter { affiliate_id: Some(world.affiliate.id), ..filter() }).await;
-    assert_eq!((mine.len(), mine[0].conversion_id, mine[0].state), (1, ours, CommissionState::Available));
+    assert_eq!((mine.len(), mine[0].conversion_id, mine[0].state), (1, ours, CommissionStanding::Available));
     assert_eq!(commissions(Filter { conversion_id: Some(ours), ..filter() }).await.len(), 1);
     assert_eq!(commissions(Filter { status: Some("available".into()), ..filter() }).await.len(), 2);
     assert_eq!(commissions(Filter { program_id: Some(ProgramId::new(world.now())), ..filter() }).await.len(), 0);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postback::domain::booking::Outcome;
 use postback::domain::catalog::Status;
-use postback::domain::commission::{CommissionState, NoCommission};
+use postback::domain::commission::{CommissionStanding, NoCommission};
 use postback::domain::delivery::Hint;
 use postback::domain::ids::ConversionId;
 use postback::domain::postback::ConversionStatus;
@@ -74,7 +74,7 @@ async fn a_new_sale_is_booked_and_told(kind: Kind) {
     let earned = commission(&world, id).await;
     assert_eq!(
         (earned.state, earned.amount, earned.booked),
-        (CommissionState::Available, earned.booked, earned.amount)
+        (CommissionStanding::Available, earned.booked, earned.amount)
     );
     assert_eq!((earned.affiliate_id, earned.plan_version_id), (world.affiliate.id, world.plan_version.id));
     assert_eq!(earned.explanation["result"], "20");
@@ -101,7 +101,7 @@ async fn a_pending_sale_books_nothing_until_it_is_approved(kind: Kind) {
     let sale = with(world.a_sale(&world.click(), "e1"), json!({ "status": "pending" }));
     let id = world.accepted(sale.clone()).await;
     world.assert_owed("0").await;
-    assert_eq!(commission(&world, id).await.state, CommissionState::Pending);
+    assert_eq!(commission(&world, id).await.state, CommissionStanding::Pending);
 
     assert_verdict(&world.record(with(sale, json!({ "status": "approved" }))).await, Verdict::Updated, id);
     world.assert_owed("20").await;
@@ -123,7 +123,7 @@ async fn an_approved_sale_is_taken_back_in_full(kind: Kind) {
         world.assert_owed("0").await;
         assert_eq!(world.database.raw().await.count("ledger_entries").await, 4, "booked and taken back");
         let taken_back = commission(&world, id).await;
-        assert_eq!((taken_back.state, taken_back.booked.is_zero()), (CommissionState::Reversed, true));
+        assert_eq!((taken_back.state, taken_back.booked.is_zero()), (CommissionStanding::Reversed, true));
         let again = world.record(with(sale, json!({ "status": word }))).await;
         assert_verdict(&again, Verdict::Duplicate, id);
     }

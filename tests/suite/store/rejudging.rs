@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postback::domain::catalog::{Goal, GoalPolicy};
+use postback::domain::commission::CommissionStanding;
 use postback::domain::ids::ReceiptId;
+use postback::domain::payout::Step;
 use postback::domain::postback::ConversionStatus;
 use postback::domain::replay::{Person, ReceiptFilter, Unbooked};
 use postback::domain::verdict::{Code, ParkReason, Rejection, Verdict};
@@ -16,12 +18,14 @@ use postback::store::recording::Arrival;
 use postback::store::replays::{Judged, ReceiptsReplayed, Rejudging};
 use serde_json::json;
 
+use super::payouts::send;
 use crate::support::engines::{Kind, on_both_engines};
 use crate::support::world::{PARK_FOR, REPUBLISH_AFTER, World, goal, said, with};
 
 on_both_engines!(
     a_refused_receipt_books_what_its_first_arrival_would_have,
     what_was_booked_meanwhile_is_a_duplicate,
+    what_was_paid_meanwhile_says_so,
     a_parked_receipt_is_judged_at_any_time,
     of_two_replays_at_once_one_books,
     an_older_postback_never_undoes_a_later_one,
@@ -114,6 +118,19 @@ async fn what_was_booked_meanwhile_is_a_duplicate(kind: Kind) {
     assert_eq!(world.database.raw().await.count("events").await, events, "a duplicate tells nobody");
     world.assert_owed("5").await;
     assert!(again(&world, id, false).await.is_none(), "known is known");
+}
+
+async fn what_was_paid_meanwhile_says_so(kind: Kind) {
+    let world = World::new(kind).await;
+    let click = world.click();
+    let id = refused(&world, &format!("click_id={click}&goal=lead&event_id=e1"), Code::SignatureInvalid).await;
+    world.accepted(world.a_lead(&click, "e1")).await;
+    let payout = world.payout("k1").await;
+    let standing = async || again(&world, id, true).await.unwrap().standing;
+    assert_eq!(standing().await, Some(CommissionStanding::Stated));
+    world.steps(payout.id, [Step::Approve, send("tx-1"), Step::Complete]).await;
+    assert_eq!(standing().await, Some(CommissionStanding::Paid));
+    assert_eq!(again(&world, id, false).await.unwrap().standing, Some(CommissionStanding::Paid));
 }
 
 async fn a_parked_receipt_is_judged_at_any_time(kind: Kind) {

@@ -1,6 +1,7 @@
 //! What several subjects' tests need.
 
 pub mod engines;
+pub mod name_server;
 pub mod process;
 pub mod proxy;
 pub mod receiver;

@@ -40,6 +40,13 @@ impl Process {
         Self::run(command, site, failpoint).await
     }
 
+    /// The same with more variables in its environment.
+    pub async fn start_among(site: &Site, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.arg("serve").envs(variables.iter().copied());
+        Self::run(command, site, None).await
+    }
+
     /// The same with files of at most `bytes`, as on a disk that is full then; [`Process::lift_file_limit`] makes room.
     pub async fn start_with_files_up_to(site: &Site, bytes: u64) -> Self {
         // The limit is soft and in blocks of 512 bytes; a write beyond it fails instead of ending the process.

@@ -1,7 +1,7 @@
 //! The judge is judged: whatever is planted must be found, under the right name.
 
 use super::*;
-use crate::cli::demo::plan::stories;
+use crate::cli::demo::plan::{payouts, stories};
 
 /// What a demo without any fault leaves behind.
 fn faultless(events: usize) -> Evidence {
@@ -41,25 +41,42 @@ fn faultless(events: usize) -> Evidence {
             status: status.to_owned(),
         });
         let (amount_micros, booked_micros) = (outcome.commission_cents * 10_000, outcome.owed_cents * 10_000);
-        books.commissions.push(BookedCommission { conversion_id: id, amount_micros, booked_micros });
-        books.owed_micros[story.affiliate()] += booked_micros;
+        books.commissions.push(BookedCommission {
+            conversion_id: id,
+            amount_micros,
+            booked_micros,
+            paid_micros: booked_micros,
+        });
         for told in outcome.told {
             for endpoint in [OPERATOR_ENDPOINT.to_owned(), affiliate_endpoint(story.affiliate())] {
-                books.deliveries.push(BookedDelivery { state: "delivered".to_owned(), attempts: 1 });
-                arrivals.push(Arrival {
-                    at: 1,
-                    run: 1,
-                    endpoint,
-                    webhook_id: format!("ev_{event_id}_{}", told.event_type),
-                    event_type: told.event_type.to_owned(),
-                    event_id: event_id.clone(),
-                    verified: true,
-                    answer: 200,
-                });
+                arrivals.push(arrival(endpoint, told.event_type, &event_id));
             }
         }
     }
-    Evidence { demo: "x".to_owned(), stories, acks, arrivals, books, runs: 1 }
+    let payouts = payouts(events);
+    for payout in &payouts {
+        let (id, state) = (format!("po_{}", payout.affiliate), "completed".to_owned());
+        let told = Payout::TOLD.map(|event_type| arrival(affiliate_endpoint(payout.affiliate), event_type, &id));
+        arrivals.extend(told);
+        arrivals.push(arrival(OPERATOR_ENDPOINT.to_owned(), plan::COMPLETED, &id));
+        let (affiliate, amount_micros) = (payout.affiliate, payout.cents * 10_000);
+        books.payouts.push(BookedPayout { id, affiliate, amount_micros, state });
+    }
+    books.deliveries = vec![BookedDelivery { state: "delivered".to_owned(), attempts: 1 }; arrivals.len()];
+    Evidence { demo: "x".to_owned(), stories, payouts, acks, arrivals, books, runs: 1 }
+}
+
+fn arrival(endpoint: String, event_type: &str, subject: &str) -> Arrival {
+    Arrival {
+        at: 1,
+        run: 1,
+        endpoint,
+        webhook_id: format!("ev_{subject}_{event_type}"),
+        event_type: event_type.to_owned(),
+        subject: subject.to_owned(),
+        verified: true,
+        answer: 200,
+    }
 }
 
 /// The findings after something was planted: how many lost, doubled, wrongly signed, otherwise.
@@ -85,11 +102,42 @@ fn what_is_lost_is_found() {
     assert_eq!(planted(|evidence| drop(evidence.acks.remove(0))), (1, 0, 0, 0), "an acknowledgement");
     assert_eq!(planted(|evidence| drop(evidence.books.receipts.pop_first())), (1, 0, 0, 0), "a receipt");
     assert_eq!(planted(|evidence| drop(evidence.books.conversions.remove(0))).0, 1, "a conversion");
-    assert_eq!(planted(|evidence| drop(evidence.books.commissions.remove(0))), (1, 0, 0, 0), "a commission");
+    assert_eq!(planted(|evidence| drop(evidence.books.commissions.remove(0))), (1, 0, 0, 1), "a commission");
     assert_eq!(planted(|evidence| drop(evidence.books.deliveries.pop())), (1, 0, 0, 0), "a delivery");
     assert_eq!(planted(|evidence| drop(evidence.arrivals.remove(3))), (1, 0, 0, 0), "a message");
     assert_eq!(planted(|evidence| evidence.arrivals[3].answer = 500), (1, 0, 0, 0), "a message that only failed");
     assert_eq!(planted(|evidence| evidence.books.deliveries[0].state = "dead".to_owned()), (1, 0, 0, 0), "a dead one");
+}
+
+#[test]
+fn what_is_paid_wrongly_is_found() {
+    assert_eq!(
+        planted(|evidence| evidence.books.payouts[0].amount_micros -= 10_000),
+        (0, 0, 0, 1),
+        "a cent too little"
+    );
+    assert_eq!(planted(|evidence| evidence.books.payouts[1].state = "sent".to_owned()), (0, 0, 0, 1), "not completed");
+    let unsaid = |evidence: &mut Evidence| evidence.books.commissions[0].paid_micros = 0;
+    assert_eq!(planted(unsaid), (0, 0, 0, 1), "a commission that does not say so");
+    let twin = |evidence: &mut Evidence| {
+        let twin = BookedPayout { id: "po_twin".to_owned(), ..evidence.books.payouts[0].clone() };
+        evidence.books.payouts.push(twin);
+    };
+    assert_eq!(planted(twin), (0, 1, 0, 0), "paid twice");
+    let lost = |evidence: &mut Evidence| {
+        let id = evidence.books.payouts.remove(0).id;
+        evidence.arrivals.retain(|arrival| arrival.subject != id);
+        evidence.books.deliveries.truncate(evidence.arrivals.len());
+    };
+    assert_eq!(planted(lost), (1, 0, 0, 0), "no payout");
+    assert_eq!(planted(|evidence| drop(evidence.arrivals.pop())), (1, 0, 0, 0), "an operator who was not told");
+    let grown = |evidence: &mut Evidence| {
+        evidence.payouts[0].cents -= 500;
+        evidence.books.payouts[0].amount_micros -= 5_000_000;
+        evidence.books.commissions[0].paid_micros -= 5_000_000;
+        evidence.books.owed_micros[0] += 5_000_000;
+    };
+    assert_eq!(planted(grown), (0, 0, 0, 0), "what was earned after the payout is owed");
 }
 
 #[test]
@@ -100,7 +148,7 @@ fn what_is_doubled_is_found() {
     };
     assert_eq!(planted(conversion).1, 1, "a conversion");
     let commission = |evidence: &mut Evidence| evidence.books.commissions.push(evidence.books.commissions[0].clone());
-    assert_eq!(planted(commission), (0, 1, 0, 0), "a commission");
+    assert_eq!(planted(commission), (0, 1, 0, 1), "a commission, and what was paid of it");
     let message = |evidence: &mut Evidence| {
         let twin = Arrival { webhook_id: "ev_twin".to_owned(), ..evidence.arrivals[0].clone() };
         evidence.arrivals.push(twin);

@@ -1,10 +1,12 @@
 //! Lists and single objects for people. A list is put together from fixed pieces of SQL; values are always bound.
 
+mod commissions;
 mod configuration;
 mod customers;
 mod deliveries;
 mod traffic;
 
+pub use self::commissions::standings;
 pub use self::deliveries::{DELIVERIES, delivery_view};
 
 use async_trait::async_trait;
@@ -97,11 +99,11 @@ impl Reading for Engine {
     }
 
     async fn commissions(&self, filter: &Filter, page: Page) -> Result<Vec<CommissionView>, StoreError> {
-        traffic::commissions(self, filter, page).await
+        commissions::commissions(self, filter, page).await
     }
 
     async fn commission(&self, id: CommissionId) -> Result<Option<CommissionView>, StoreError> {
-        traffic::commission(self, id).await
+        commissions::commission(self, id).await
     }
 
     async fn deliveries(&self, filter: &Filter, page: Page) -> Result<Vec<DeliveryView>, StoreError> {
@@ -130,6 +132,12 @@ impl Select {
         if let Some(value) = value {
             self.0.push(" AND ").push(column).push(" = ").push_bind(value);
         }
+        self
+    }
+
+    /// Narrows by a condition.
+    fn and(mut self, condition: &'static str) -> Self {
+        self.0.push(" AND ").push(condition);
         self
     }
 

@@ -1,16 +1,16 @@
-//! Receipts, conversions and commissions.
+//! Receipts and conversions.
 
 use sqlx::Row;
 
 use super::super::super::dialect::{self, DbRow, Engine};
-use super::super::nouns::{currency, currency_opt};
+use super::super::nouns::currency;
 use super::super::{from_json, from_json_opt, from_name, from_name_opt};
 use super::Select;
 use crate::domain::dedup::event_key;
-use crate::domain::ids::{CommissionId, ConversionId, ReceiptId, SourceId};
+use crate::domain::ids::{ConversionId, ReceiptId, SourceId};
 use crate::domain::postback::Postback;
 use crate::store::StoreError;
-use crate::store::reading::{CommissionView, ConversionView, Filter, LaterVerdict, Page, PastRevision, ReceiptView};
+use crate::store::reading::{ConversionView, Filter, LaterVerdict, Page, PastRevision, ReceiptView};
 use crate::store::rows::Rows;
 
 /// The verdict in force is the latest; a later accepted one has no code, so the columns are taken together.
@@ -158,38 +158,5 @@ fn conversion_view(row: &DbRow) -> Result<ConversionView, StoreError> {
         booked_period: row.try_get("booked_period")?,
         changed_by: from_json_opt(row, "changed_by")?.unwrap_or_default(),
         past_revisions: Vec::new(),
-    })
-}
-
-const COMMISSIONS: &str = "SELECT * FROM commissions WHERE true";
-
-pub async fn commissions(engine: &Engine, filter: &Filter, page: Page) -> Result<Vec<CommissionView>, StoreError> {
-    let select = Select::of(COMMISSIONS).only("operator_id", filter.operator_id).only("program_id", filter.program_id);
-    let select = select.only("affiliate_id", filter.affiliate_id).only("conversion_id", filter.conversion_id);
-    select.only("state", filter.status.clone()).page(engine, "id", page, commission_view).await
-}
-
-pub async fn commission(engine: &Engine, id: CommissionId) -> Result<Option<CommissionView>, StoreError> {
-    Select::of(COMMISSIONS).one(engine, "id", id.uuid(), commission_view).await
-}
-
-fn commission_view(row: &DbRow) -> Result<CommissionView, StoreError> {
-    Ok(CommissionView {
-        id: row.try_get("id")?,
-        conversion_id: row.try_get("conversion_id")?,
-        operator_id: row.try_get("operator_id")?,
-        program_id: row.try_get("program_id")?,
-        affiliate_id: row.try_get("affiliate_id")?,
-        plan_version_id: row.try_get("plan_version_id")?,
-        amount: row.try_get("amount")?,
-        currency: currency(row, "currency")?,
-        awaits: currency_opt(row, "awaits")?,
-        booked: row.try_get("booked")?,
-        state: from_name(row, "state")?,
-        hold_until: row.try_get("hold_until")?,
-        revision: row.try_get("revision")?,
-        explanation: from_json(row, "explanation")?,
-        created_at: row.try_get("created_at")?,
-        updated_at: row.try_get("updated_at")?,
     })
 }

@@ -9,11 +9,12 @@ use std::collections::{HashMap, HashSet};
 use sqlx::Row;
 
 use super::super::super::dialect::{self, DbConnection, Engine};
+use super::super::reading::standings;
 use super::super::replays::jobs::{self, Progress};
 use super::{Batch, judge_and_write};
-use crate::domain::booking::Item;
+use crate::domain::booking::{Booked, Booking, Item, Outcome};
 use crate::domain::catalog::Catalog;
-use crate::domain::ids::{ReceiptId, ReplayId};
+use crate::domain::ids::{CommissionId, ReceiptId, ReplayId};
 use crate::domain::replay::{Person, Skip};
 use crate::store::StoreError;
 use crate::store::recording::RecordTerms;
@@ -67,11 +68,8 @@ pub async fn replay(
         };
         jobs::advance(&mut transaction, step, job, progress).await?;
     }
-    let judged = outcomes.into_iter().map(|outcome| {
-        let booked = outcome.conversion_id.and_then(|id| booking.booked(id)).cloned();
-        Judged { outcome, booked }
-    });
-    let judgements = Judgements { judged: judged.collect(), booked_before: left.len(), recorded };
+    let judged = judged(&mut transaction, outcomes, &booking).await?;
+    let judgements = Judgements { judged, booked_before: left.len(), recorded };
     if work.dry_run {
         transaction.rollback().await?;
         return Ok(ReceiptsReplayed::Judged(Box::new(judgements)));
@@ -80,6 +78,27 @@ pub async fn replay(
     transaction.commit().await?;
     crate::fail::point("replay.after_commit").await;
     Ok(ReceiptsReplayed::Judged(Box::new(judgements)))
+}
+
+/// The outcomes with what they left behind, as this transaction has written it.
+async fn judged(
+    connection: &mut DbConnection,
+    outcomes: Vec<Outcome>,
+    booking: &Booking<'_>,
+) -> Result<Vec<Judged>, StoreError> {
+    let commission = |booked: &Option<Booked>| booked.as_ref()?.commission.as_ref().map(|commission| commission.id);
+    let with_booked = outcomes.into_iter().map(|outcome| {
+        let booked = outcome.conversion_id.and_then(|id| booking.booked(id)).cloned();
+        (outcome, booked)
+    });
+    let with_booked: Vec<_> = with_booked.collect();
+    let ids: HashSet<CommissionId> = with_booked.iter().filter_map(|(_, booked)| commission(booked)).collect();
+    let standings = standings(connection, &ids.into_iter().collect::<Vec<_>>()).await?;
+    let judged = with_booked.into_iter().map(|(outcome, booked)| {
+        let standing = commission(&booked).and_then(|id| standings.get(&id).copied());
+        Judged { outcome, booked, standing }
+    });
+    Ok(judged.collect())
 }
 
 /// Locks the receipts in the order of their ids; answers those whose verdict in force is a refusal or a wait.

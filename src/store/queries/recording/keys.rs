@@ -5,13 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use sqlx::Row;
 
 use super::super::super::dialect::{self, DbConnection, DbRow};
-use super::super::nouns::{currency, currency_opt};
+use super::super::nouns::{commission, currency};
 use super::super::{from_json, from_json_opt, from_name, from_name_opt};
 use crate::domain::booking::{Booked, Booking, Prepared};
-use crate::domain::commission::Commission;
 use crate::domain::conversion::{Conversion, Seen};
 use crate::domain::ids::ConversionId;
-use crate::domain::money::Money;
 use crate::store::StoreError;
 use crate::store::rows::Rows;
 
@@ -103,26 +101,6 @@ fn conversion(row: &DbRow) -> Result<Conversion, StoreError> {
         seen: Seen::from_bytes(&seen).ok_or_else(|| StoreError::Corrupt("conversions.seen".to_owned()))?,
         no_commission: from_name_opt(row, "no_commission")?,
         recurrence: row.try_get("recurrence")?,
-    })
-}
-
-fn commission(row: &DbRow) -> Result<Commission, StoreError> {
-    Ok(Commission {
-        id: row.try_get("id")?,
-        conversion_id: row.try_get("conversion_id")?,
-        operator_id: row.try_get("operator_id")?,
-        program_id: row.try_get("program_id")?,
-        affiliate_id: row.try_get("affiliate_id")?,
-        plan_version_id: row.try_get("plan_version_id")?,
-        money: Money { amount: row.try_get("amount")?, currency: currency(row, "currency")? },
-        awaits: currency_opt(row, "awaits")?,
-        booked: row.try_get("booked")?,
-        state: from_name(row, "state")?,
-        hold_until: row.try_get("hold_until")?,
-        revision: row.try_get("revision")?,
-        explanation: row.try_get("explanation")?,
-        created_at: row.try_get("created_at")?,
-        updated_at: row.try_get("updated_at")?,
     })
 }
 

@@ -1,1 +1,0 @@
-../../../src/delivery/egress.rs
