@@ -12,7 +12,7 @@ async fn sound_books_and_changed_ones() {
     program::run(&folder, &["demo", "--events", "40", "--exit", "--data", &data], &[]).await.succeeded();
     let verify = || program::run(&folder, &["ledger", "verify"], &[("POSTBACK_DATA_DIR", &data)]);
     let told = verify().await.succeeded();
-    assert!(told.contains("sound") && told.contains(" 4 balances in 1 currencies"), "{told}");
+    assert!(told.contains("sound") && told.contains(" 6 balances in 1 currencies"), "{told}");
 
     let options = SqliteConnectOptions::new().filename(folder.join("demo/postback.sqlite"));
     let mut raw = SqliteConnection::connect_with(&options).await.unwrap();
