@@ -14,7 +14,7 @@ async fn a_fault_is_played_judged_and_told() {
         "--only",
         "client-reset",
         "--times",
-        "40",
+        "80",
         "--rate",
         "100",
         "--document",
@@ -23,7 +23,7 @@ async fn a_fault_is_played_judged_and_told() {
     let table = program::run(&folder, &arguments, &[]).await.succeeded();
     assert!(table.contains("Nothing was lost and nothing doubled in 1 runs."), "{table}");
     let text = std::fs::read_to_string(document).unwrap();
-    assert!(text.contains("| client-reset | sqlite | 40 |"), "{text}");
+    assert!(text.contains("| client-reset | sqlite | 80 |"), "{text}");
 }
 
 #[tokio::test]
