@@ -34,8 +34,6 @@ const STILLNESS: Duration = Duration::from_secs(100);
 const STORING: Duration = Duration::from_secs(5);
 /// How often memory is looked at.
 const MEMORY_EVERY: Duration = Duration::from_millis(500);
-/// Longer than a delivery waits that was handed back because its endpoint was busy.
-const HANDED_BACK: Duration = Duration::from_secs(6);
 /// The most connections that fill the tables beforehand.
 const PREFILL_CONNECTIONS: usize = 64;
 
@@ -147,15 +145,12 @@ impl Bench {
         Ok(Part { first, began_micros: fired.began_micros, fired, cpu })
     }
 
-    /// Fires while the endpoint hangs, so that nearly everything waits; then lets all of it be due at once. What is
-    /// read is the draining.
+    /// Fires while the endpoint is paused, so that everything is held; then lets all of it be due at once. What is read is
+    /// the draining, with the release.
     async fn backlog(&mut self, volley: Volley) -> Result<Part, Failure> {
         let first = self.next;
-        self.inboxes().for_each(|inbox| inbox.turn(Mood::Hanging));
+        self.switch("paused").await?;
         let fired = self.fire(volley).await?;
-        self.switch("inactive").await?;
-        self.inboxes().for_each(|inbox| inbox.turn(Mood::Good));
-        tokio::time::sleep(HANDED_BACK).await;
         let (began_micros, before) = (self.book.micros(), self.cpu());
         self.switch("active").await?;
         self.all_told().await;

@@ -9,6 +9,8 @@ use crate::support::site::{Stack, on_both_stacks, server};
 on_both_stacks! {
     counts_what_it_fired
     tells_those_that_are_well_while_one_hangs
+    fans_out_to_a_webhook_and_two_postbacks
+    drains_what_was_held
 }
 
 /// The figures of a bench that ended well.
@@ -68,4 +70,14 @@ async fn a_service_that_may_not_send_here_is_no_service_to_measure() {
     let arguments = ["bench", "end-to-end", "--count", "1", "--set", "outbound.allow_ranges="];
     let told = program::run(&folder, &arguments, &[]).await.failed_with(1);
     assert!(told.contains("/v1/admin/endpoints answered 422"), "{told}");
+}
+
+async fn fans_out_to_a_webhook_and_two_postbacks(stack: Stack) {
+    let figures = bench(stack, &["fan-out", "--count", "20", "--connections", "4"]).await;
+    assert_counts(&figures, &[("acknowledged", 20), ("accepted", 20), ("delivered", 60), ("repeated", 0)]);
+}
+
+async fn drains_what_was_held(stack: Stack) {
+    let figures = bench(stack, &["backlog", "--count", "200", "--connections", "8"]).await;
+    assert_counts(&figures, &[("acknowledged", 200), ("delivered", 200), ("repeated", 0)]);
 }
