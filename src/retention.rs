@@ -52,9 +52,6 @@ impl Retention {
     }
 
     async fn round(&self, holder: LeaseId, stopping: &CancellationToken) -> Result<(), StoreError> {
-        if !self.hold(holder).await? {
-            return Ok(());
-        }
         let receipts = self.forget(Kept::Receipts, self.settings.receipts, holder, stopping).await;
         let events = self.forget(Kept::Events, self.settings.events, holder, stopping).await;
         in_time(self.store.release_job(JOB, holder)).await?;

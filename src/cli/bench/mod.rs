@@ -24,8 +24,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use self::judge::{Evidence, Findings, InboxEvidence, judge};
 use self::measure::{Bench, Measured, RECEIVER, SENDER};
 use self::receiver::Mood;
@@ -34,6 +32,7 @@ use self::runs::Run;
 use self::service::Service;
 use self::usage::Watched;
 use super::outside::book::Book;
+use super::outside::interrupted;
 use super::outside::lane::Lane;
 use super::outside::throwaway::{Folder, master_key};
 use super::{Failure, print, runtime};
@@ -168,20 +167,6 @@ async fn bench(args: &Args, folder: &Folder) -> Result<Report, Failure> {
     bench.inboxes().for_each(|inbox| inbox.turn(Mood::Good));
     bench.service.stop().await;
     Ok(report)
-}
-
-/// Waits until we are asked to stop.
-async fn interrupted() {
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-        // Then the signal ends us without our help.
-        Err(_) => std::future::pending().await,
-    }
 }
 
 /// The service that runs, or a new one.

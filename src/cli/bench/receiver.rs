@@ -6,20 +6,16 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use standardwebhooks::Webhook;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::cli::outside::book::{Book, index};
 use crate::cli::outside::proof::{TOLERANCE_SECONDS, fits, hash};
-use crate::cli::outside::wire::{Request, Wire};
+use crate::cli::outside::wire::{self, Request, Wire};
 use crate::clock::Clock;
 
-/// How long to wait when no connection can be accepted.
-const PAUSE: Duration = Duration::from_millis(50);
 const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const BAD: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
 
@@ -145,16 +141,7 @@ impl Inbox {
 
     /// Serves for ever; to be run on the receivers' lane.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => drop(connections.spawn(Arc::clone(&self).connection(stream))),
-                    Err(_) => tokio::time::sleep(PAUSE).await,
-                },
-                Some(_) = connections.join_next() => {}
-            }
-        }
+        wire::serve_each(listener, |stream| Arc::clone(&self).connection(stream)).await;
     }
 
     /// A connection that breaks is the service's to notice; what was not answered comes again.

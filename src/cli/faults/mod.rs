@@ -34,13 +34,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use self::catalogue::{FAULTS, Fault};
 use self::place::Stack;
 use self::report::Row;
 use self::scene::Scene;
 use self::servers::Servers;
+use super::outside::interrupted;
 use super::{Context, Failure, print, runtime, tell};
 
 /// How long one fault may take on one stack in the short form, and in the long one, before the run is given up.
@@ -151,20 +150,6 @@ async fn one(args: &Args, fault: &Fault, stack: Stack, servers: Option<&Arc<Serv
         return Row::failed(fault.name, stack, times, format!("the servers did not come back: {}", failure.sentence));
     }
     row
-}
-
-/// Waits until we are asked to stop.
-async fn interrupted() {
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-        // Then the signal ends us without our help.
-        Err(_) => std::future::pending().await,
-    }
 }
 
 fn fault(text: &str) -> Result<&'static str, String> {

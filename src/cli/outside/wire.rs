@@ -2,15 +2,19 @@
 //! length. Nothing is copied and nothing allocated for a message, so that what is measured is the service.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// The most headers of a message.
 const MAX_HEADERS: usize = 48;
 /// The longest message that is read.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+/// How long to wait when no connection can be accepted.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Room for a few messages.
 const BUFFER_BYTES: usize = 8 * 1024;
 
@@ -41,6 +45,23 @@ impl Request<'_> {
     /// The value of a header, where it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         value_of(self.headers, name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+}
+
+/// Accepts for ever, each connection in a task of its own; how one ends is its own business.
+pub async fn serve_each<F>(listener: TcpListener, connection: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(connection(stream))),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
     }
 }
 
