@@ -31,6 +31,7 @@ use self::tell::{Channel, tell_all};
 use crate::clock::Clock;
 use crate::delivery::sender::Sender;
 use crate::domain::time::Timestamp;
+use crate::intake::storing::Storing;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, in_time};
 
@@ -47,12 +48,13 @@ pub struct Watch {
     pub metrics: Arc<Metrics>,
     pub every: Duration,
     pub channels: Vec<Channel>,
+    pub storing: Arc<Storing>,
 }
 
 impl Watch {
     /// Round after round until told to stop. Telling goes on beside judging.
     pub async fn run(self, stopping: CancellationToken) {
-        let Self { lookout, store, sender, clock, metrics, every, channels } = self;
+        let Self { lookout, store, sender, clock, metrics, every, channels, storing } = self;
         Alert::ALL.iter().for_each(|alert| metrics.alert(alert.as_str(), false));
         let news: Vec<Notify> = channels.iter().map(|_| Notify::new()).collect();
         let desk = Desk {
@@ -62,6 +64,7 @@ impl Watch {
             metrics: &metrics,
             channels: &channels,
             news: &news,
+            storing: &storing,
             unseen_for: every.saturating_mul(UNSEEN_ROUNDS),
         };
         let telling = join_all(channels.iter().zip(&news).map(|(channel, news)| desk.tell_on(channel, news)));
@@ -81,6 +84,7 @@ struct Desk<'a> {
     channels: &'a [Channel],
     /// Wakes the teller of each channel.
     news: &'a [Notify],
+    storing: &'a Storing,
     unseen_for: Duration,
 }
 
@@ -91,9 +95,9 @@ impl Desk<'_> {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             rounds.tick().await;
-            if let Err(error) = in_time(self.store.ping()).await {
+            if let Some(reason) = self.out_of_order().await {
                 self.metrics.alert(Alert::DatabaseUnreachable.as_str(), true);
-                outage.goes_on(self.channels, self.sender, self.clock, &error).await;
+                outage.goes_on(self.channels, self.sender, self.clock, &reason).await;
                 continue;
             }
             match in_time(self.round(&mut lookout, &mut outage)).await {
@@ -101,6 +105,14 @@ impl Desk<'_> {
                 Err(error) => tracing::warn!(%error, "alerts could not be judged; they are at the next round"),
             }
         }
+    }
+
+    /// Why the database takes no writes, if it takes none.
+    async fn out_of_order(&self) -> Option<String> {
+        if let Err(error) = in_time(self.store.ping()).await {
+            return Some(error.to_string());
+        }
+        self.storing.is_refused().then(|| "the latest postbacks could not be stored".to_owned())
     }
 
     async fn tell_on(&self, channel: &Channel, news: &Notify) {

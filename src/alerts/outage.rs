@@ -26,12 +26,12 @@ struct Going {
 }
 
 impl Outage {
-    /// The database does not answer: opens the alert, and tells the channels that do not know yet.
-    pub async fn goes_on(&mut self, channels: &[Channel], sender: &Sender, clock: &Clock, error: &StoreError) {
+    /// The database takes no writes: opens the alert, and tells the channels that do not know yet.
+    pub async fn goes_on(&mut self, channels: &[Channel], sender: &Sender, clock: &Clock, reason: &str) {
         let now = clock.now();
         let going = self.0.get_or_insert_with(|| {
             let alert = Alert::DatabaseUnreachable;
-            tracing::error!(alert = alert.as_str(), %error, "{}", alert.advice());
+            tracing::error!(alert = alert.as_str(), reason, "{}", alert.advice());
             let view = AlertView {
                 id: AlertId::new(now),
                 name: alert.as_str().to_owned(),

@@ -160,8 +160,8 @@ pub async fn start(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> R
     let replays = start_replays(&base, &relay, lifecycle);
     let payouts = start_payouts(&base, &relay, lifecycle);
     start_retention(&base, lifecycle);
-    lifecycle.spawn("alerts", watch(&base)?.run(lifecycle.stopping()));
-    let Base { settings, store, catalog, queue, sender, clock, metrics, .. } = base;
+    lifecycle.spawn("alerts", watch(&base, &recorder)?.run(lifecycle.stopping()));
+    let Base { settings, store, catalog, sender, clock, metrics, .. } = base;
     let state = HttpState {
         store,
         catalog,
@@ -172,7 +172,6 @@ pub async fn start(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> R
         relay,
         replays,
         payouts,
-        queue,
         sender,
         settings,
         clock,
@@ -399,7 +398,7 @@ fn open_sender(settings: &Settings) -> Result<Sender, StartError> {
     Sender::new(policy, of_sender).map_err(|error| StartError::Setting(error.to_string()))
 }
 
-fn watch(base: &Base) -> Result<Watch, StartError> {
+fn watch(base: &Base, recorder: &Recorder) -> Result<Watch, StartError> {
     let lookout = Lookout::new(
         Arc::clone(&base.store),
         Arc::clone(&base.queue),
@@ -415,6 +414,7 @@ fn watch(base: &Base) -> Result<Watch, StartError> {
         metrics: Arc::clone(&base.metrics),
         every: base.settings.alerts.evaluate_every,
         channels: alert_channels(&base.settings.alerts)?,
+        storing: recorder.storing(),
     })
 }
 

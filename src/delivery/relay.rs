@@ -4,8 +4,8 @@
 //! row comes up again by itself. The relay never waits for a caller and no caller waits for it. While the queue is out
 //! of order for long, what is due goes to this instance's workers directly; the claim keeps that safe.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, mpsc};
@@ -19,7 +19,7 @@ use crate::delivery::breaker::Breakers;
 use crate::delivery::permits::Permits;
 use crate::domain::delivery::Hint;
 use crate::metrics::Metrics;
-use crate::queue::{PublishError, Queue, Route};
+use crate::queue::{PublishError, Queue, QueueHealth, Route};
 use crate::store::{Store, StoreError};
 
 /// Hints in one message. A message is acknowledged as a whole, so a long one is held up by its slowest claim.
@@ -34,6 +34,8 @@ const SERVED_AT_ONCE: i64 = 64;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The same while there is none: only for metrics and `room`.
 const LOOK_IDLE: Duration = Duration::from_secs(1);
+/// How long a message that was not taken speaks against the queue while no other is published.
+const NOT_TAKEN_COUNTS_FOR: Duration = Duration::from_secs(30);
 
 /// A hint and the way it goes.
 type Outgoing = (Route, Hint);
@@ -49,8 +51,9 @@ struct Shared {
     window: usize,
     /// Messages' hints in the work queue, as last seen, and what was published since.
     in_queue: AtomicUsize,
-    /// Whether the last message was not taken.
-    refused: AtomicBool,
+    /// Since when no message was taken that was published: why, and when that was tried last.
+    not_taken: Lock<Option<(String, Instant)>>,
+    queue: Arc<dyn Queue>,
     backlog: Notify,
     direct: mpsc::Sender<Vec<Hint>>,
     directly: Mutex<mpsc::Receiver<Vec<Hint>>>,
@@ -89,7 +92,8 @@ impl Relay {
         let shared = Shared {
             window: settings.delivery.window,
             in_queue: AtomicUsize::new(0),
-            refused: AtomicBool::new(false),
+            not_taken: Lock::default(),
+            queue: Arc::clone(&queue),
             backlog: Notify::new(),
             direct,
             directly: Mutex::new(directly),
@@ -145,9 +149,27 @@ impl Relay {
         }
     }
 
+    /// How the queue is: as it says itself, but one that did not take the last message does not publish.
+    #[must_use]
+    pub fn health(&self) -> QueueHealth {
+        let health = self.shared.queue.health();
+        match &*self.shared.not_taken() {
+            Some((why, at)) if health.publishing && at.elapsed() < NOT_TAKEN_COUNTS_FOR => {
+                QueueHealth { publishing: false, detail: Some(format!("publishing: {why}")), ..health }
+            }
+            _ => health,
+        }
+    }
+
     /// Says that deliveries are due which nobody hinted at.
     pub fn wake(&self) {
         self.shared.backlog.notify_one();
+    }
+}
+
+impl Shared {
+    fn not_taken(&self) -> MutexGuard<'_, Option<(String, Instant)>> {
+        self.not_taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -212,7 +234,7 @@ impl Publisher {
                 Ok(()) => {
                     crate::fail::point("relay.after_publish").await;
                     self.metrics.published("taken");
-                    self.shared.refused.store(false, Ordering::Relaxed);
+                    *self.shared.not_taken() = None;
                     if route == Route::Work {
                         self.shared.in_queue.fetch_add(hints.len(), Ordering::Relaxed);
                     }
@@ -226,7 +248,7 @@ impl Publisher {
     async fn not_taken(&self, route: Route, hints: &[Hint], error: &PublishError) {
         let result = if matches!(error, PublishError::Refused(_)) { "refused" } else { "unavailable" };
         self.metrics.published(result);
-        self.shared.refused.store(true, Ordering::Relaxed);
+        *self.shared.not_taken() = Some((error.to_string(), Instant::now()));
         tracing::warn!(hints = hints.len(), ?route, %error, "hints were not taken; their deliveries come up again");
         let not_before = self.clock.now().plus(self.pause);
         if let Err(error) = self.store.unpublished(hints, not_before).await {
@@ -291,7 +313,7 @@ impl Refiller {
 
     fn queue_works(&self) -> bool {
         let health = self.queue.health();
-        health.publishing && health.consuming && !self.relay.shared.refused.load(Ordering::Relaxed)
+        health.publishing && health.consuming && self.relay.shared.not_taken().is_none()
     }
 
     /// Hands some of the backlog to this instance's workers; answers whether there may be more. Waits while they are

@@ -13,7 +13,7 @@ use crate::domain::verdict::Code;
 pub struct Readiness {
     /// Whether postbacks can be taken in now.
     ready: bool,
-    /// Whether a write to the database could be made.
+    /// Whether the database takes writes: a probe of it succeeds, and the latest postbacks could be stored.
     database: bool,
     /// Which database: `sqlite` or `postgres`.
     #[schema(value_type = String, example = "sqlite")]
@@ -40,13 +40,14 @@ pub async fn livez() -> HttpResponse {
 #[get("/readyz")]
 pub async fn readyz(context: web::Data<Context>) -> HttpResponse {
     let parts = context.parts();
-    let database = context.ask(|store| async move { store.ping().await }).await.is_ok();
+    let answers = context.ask(|store| async move { store.ping().await }).await.is_ok();
+    let database = answers && !parts.recorder.storing().is_refused();
     let readiness = Readiness {
         ready: database,
         database,
         engine: parts.store.engine(),
         configuration_version: context.catalog().version(),
-        queue: parts.queue.health(),
+        queue: parts.relay.health(),
     };
     let mut response = if database { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(readiness)

@@ -12,7 +12,6 @@ use crate::intake::customers::Customers;
 use crate::intake::recorder::{Booker, Recorder};
 use crate::metrics::Metrics;
 use crate::payouts::Payouts;
-use crate::queue::Queue;
 use crate::replay::Replayer;
 use crate::store::Store;
 
@@ -30,14 +29,12 @@ pub struct HttpState {
     pub booker: Booker,
     /// Where customers are imported.
     pub customers: Customers,
-    /// Where replays are hinted at.
+    /// Where replays are hinted at; knows how the queue is.
     pub relay: Relay,
     /// What looks after failures.
     pub replays: Replayer,
     /// Where payouts are made and moved on.
     pub payouts: Payouts,
-    /// Only to say how it is.
-    pub queue: Arc<dyn Queue>,
     /// Judges addresses of endpoints when they are registered.
     pub sender: Sender,
     /// The settings.

@@ -20,4 +20,5 @@ pub mod recorder;
 pub mod redact;
 pub mod service;
 pub mod settling;
+pub mod storing;
 pub mod visit;

@@ -20,6 +20,7 @@ use crate::delivery::relay::Relay;
 use crate::domain::booking::{Outcome, OwnChange};
 use crate::domain::ids::ConversionId;
 use crate::intake::catalog_cache::CatalogCache;
+use crate::intake::storing::Storing;
 use crate::metrics::Metrics;
 use crate::store::recording::{Arrival, RecordTerms, Recorded};
 use crate::store::{Store, StoreError, in_time};
@@ -47,6 +48,7 @@ pub(super) const COME_AGAIN: Unavailable = Unavailable { retry_after: Duration::
 pub struct Recorder {
     arrivals: Batcher<Arrival, Result<Outcome, Unavailable>>,
     metrics: Arc<Metrics>,
+    storing: Arc<Storing>,
 }
 
 /// The serving side, run as one task.
@@ -67,6 +69,7 @@ pub struct Booker {
     park_for: Duration,
     republish_after: Duration,
     wake_parking: Arc<Notify>,
+    storing: Arc<Storing>,
 }
 
 /// How often something was tried by the configuration in force, and whether another try makes sense.
@@ -116,7 +119,8 @@ impl Booker {
         settings: &crate::config::Settings,
     ) -> Self {
         let (park_for, republish_after) = (settings.intake.park_for, settings.delivery.republish_after);
-        Self { store, catalog, relay, clock, metrics, heard, park_for, republish_after, wake_parking: Arc::default() }
+        let (wake_parking, storing) = Default::default();
+        Self { store, catalog, relay, clock, metrics, heard, park_for, republish_after, wake_parking, storing }
     }
 
     /// The same; `wake_parking` is told when customers were bound that something may wait for.
@@ -216,15 +220,21 @@ impl Booker {
     fn record_or_halve<'a>(&'a self, arrivals: &'a [Arrival]) -> BoxFuture<'a, Vec<Result<Outcome, Unavailable>>> {
         Box::pin(async move {
             match self.tried(Work::Arrivals(arrivals)).await {
-                Ok(recorded) => recorded.outcomes.into_iter().map(Ok).collect(),
+                Ok(recorded) => {
+                    self.storing.stored();
+                    recorded.outcomes.into_iter().map(Ok).collect()
+                }
                 // Only what depends on the rows is worth halving.
-                Err(StoreError::Refused(_) | StoreError::Exists | StoreError::Corrupt(_)) if arrivals.len() > 1 => {
+                Err(error) if error.is_about_the_rows() && arrivals.len() > 1 => {
                     let (first, second) = arrivals.split_at(arrivals.len() / 2);
                     let mut answers = self.record_or_halve(first).await;
                     answers.extend(self.record_or_halve(second).await);
                     answers
                 }
                 Err(error) => {
+                    if !error.is_about_the_rows() {
+                        self.storing.refused();
+                    }
                     tracing::error!(arrivals = arrivals.len(), %error, cause = ?std::error::Error::source(&error),
                         "postbacks could not be recorded; their senders are told to come again");
                     vec![Err(COME_AGAIN); arrivals.len()]
@@ -242,8 +252,15 @@ impl Recorder {
         // Two copies that come to different transactions are kept apart by the keys, as they are on two instances.
         bounds.lanes = NonZeroUsize::new(settings.lanes.min(booker.store.writers())).unwrap_or(bounds.lanes);
         let (sender, serving) = batcher(bounds);
-        let recorder = Self { arrivals: sender, metrics: Arc::clone(&booker.metrics) };
+        let (metrics, storing) = (Arc::clone(&booker.metrics), Arc::clone(&booker.storing));
+        let recorder = Self { arrivals: sender, metrics, storing };
         (recorder, RecorderLoop { arrivals: serving, booker })
+    }
+
+    /// Whether what arrives can be stored, as far as the latest transactions tell.
+    #[must_use]
+    pub fn storing(&self) -> Arc<Storing> {
+        Arc::clone(&self.storing)
     }
 
     /// Records an arrival and answers what became of it, once that is durable.

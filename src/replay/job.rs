@@ -97,7 +97,7 @@ impl Jobs {
                     pace(looked_at, rate).saturating_sub(begun.elapsed())
                 }
                 // Only what depends on the rows is worth taking one by one.
-                Err(StoreError::Refused(_) | StoreError::Exists | StoreError::Corrupt(_)) if limit > 1 => {
+                Err(error) if error.is_about_the_rows() && limit > 1 => {
                     limit = 1;
                     Duration::ZERO
                 }
@@ -141,7 +141,7 @@ impl Jobs {
                 self.replayer.committed(judgements.recorded);
                 hints
             }
-            (Err(error @ (StoreError::Refused(_) | StoreError::Exists | StoreError::Corrupt(_))), [one]) => {
+            (Err(error), [one]) if error.is_about_the_rows() => {
                 self.pass_over(step, one, &error).await?;
                 return Ok(Stepped::Some { looked_at, hints: Vec::new() });
             }

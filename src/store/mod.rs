@@ -105,6 +105,14 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+impl StoreError {
+    /// Whether it lies with these very rows, so that others would have been taken.
+    #[must_use]
+    pub const fn is_about_the_rows(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Exists | Self::Corrupt(_))
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let sqlx::Error::Database(database) = &error else {

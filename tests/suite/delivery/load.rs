@@ -103,8 +103,8 @@ async fn while_the_broker_is_away_this_instance_serves_itself() {
 
     // And with the broker again.
     proxy.black_hole(false);
-    let queue = &service.state.queue;
-    eventually("the broker is back", async || queue.health().publishing && queue.health().consuming).await;
+    let relay = &service.state.relay;
+    eventually("the broker is back", async || relay.health().publishing && relay.health().consuming).await;
     sell(&service, &shop, ["later".to_owned()]).await;
     service.settled(DeliveryState::Delivered, 21).await;
     assert_eq!(receiver.posts().len(), 22);

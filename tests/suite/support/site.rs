@@ -182,8 +182,8 @@ impl Site {
     /// Starts the service and waits until its queue works.
     pub async fn start(&self) -> Service {
         let service = self.try_start().await.unwrap_or_else(|error| panic!("{error}"));
-        let queue = &service.state.queue;
-        eventually("the queue works", async || queue.health().publishing && queue.health().consuming).await;
+        let relay = &service.state.relay;
+        eventually("the queue works", async || relay.health().publishing && relay.health().consuming).await;
         service
     }
 }

@@ -231,7 +231,7 @@ async fn broker_down() {
     let service = Service::at(&site).await;
     let setup = Setup::make(service.api.clone()).await;
     setup.import_click("c1").await;
-    eventually("the queue works", async || service.state.queue.health().publishing).await;
+    eventually("the queue works", async || service.state.relay.health().publishing).await;
     for (number, weather) in ["silent", "silent", "cut", "cut"].into_iter().enumerate() {
         proxy.black_hole(true);
         if weather == "cut" {
