@@ -1,16 +1,13 @@
 """Turns the lines of `postback bench --json` into docs/performance.md, on standard output.
 
-    python3 scripts/bench_table.py LINES [VERSIONS]
+    python3 scripts/bench_table.py LINES [MEASURED]
 
 Every figure is the median of its repetitions with the smallest and the largest beside it. The marks are those of the
 project's benchmark contract; whether one is met is judged by the median.
 """
 
-import datetime
 import json
-import os
 import statistics
-import subprocess
 import sys
 
 STACKS = {"sqlite": "SQLite and the queue in the process", "postgres": "PostgreSQL and RabbitMQ"}
@@ -164,31 +161,16 @@ def growth_rows(lines):
     return rows
 
 
-def machine():
-    model, memory = "", ""
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
-    with open("/proc/meminfo", encoding="utf-8") as file:
-        memory = f"{int(file.readline().split()[1]) / 1024 / 1024:.0f} GiB"
-    return f"{os.cpu_count()} cores ({model}), {memory} of memory, Linux {os.uname().release}"
-
-
-def commit():
-    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or "unknown"
-
-
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         everything = [json.loads(line) for line in file if line.strip()]
     lines = [line for line in everything if line["run"] != "yardstick"]
-    versions = sys.argv[2] if len(sys.argv) > 2 else ""
+    measured = sys.argv[2] if len(sys.argv) > 2 else ""
     repeats = max((len(of(lines, engine, run, fixed)) for engine in STACKS for run, fixed, _ in RUNS), default=0)
     wrong = [line for line in lines if not line["green"]]
     print("# Performance\n")
     print("<!-- Made by `scripts/bench`; do not edit by hand. -->\n")
-    print(f"Measured on {datetime.date.today()} at commit {commit()} on {machine()}{'; ' + versions if versions else ''}. Load")
-    print("generator, receiver, service, database and broker share this machine. Each figure is the median of")
+    print(f"{measured} Load generator, receiver, service, database and broker share this machine. Each figure is the median of")
     print(f"{repeats} repetitions with the smallest and the largest in brackets; 64 connections, bodies of 450 bytes, HMAC on every")
     print("request and every message. Rates move with the machine's neighbours: CPU seconds and ratios are what to trust.")
     print("`postback bench --help` and the head of `scripts/bench` say how to measure again.\n")

@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_millis(2);
 const SHOWN_BYTES: usize = 300;
 
 /// What was answered.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Answers {
     /// How many answers had which status.
     pub statuses: BTreeMap<u16, u64>,

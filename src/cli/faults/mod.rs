@@ -78,6 +78,15 @@ pub struct Args {
     /// Writes the table as a document, too
     #[arg(long, value_name = "FILE")]
     document: Option<PathBuf>,
+    /// Adds what each fault came to as a line of JSON to this file
+    #[arg(long, value_name = "FILE")]
+    lines: Option<PathBuf>,
+    /// Only shows the lines of such a file as a table, and with --document as a document
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["long", "only", "stack", "times", "lines", "keep"])]
+    table: Option<PathBuf>,
+    /// What the document says of when and where it was measured
+    #[arg(long, value_name = "SENTENCE", default_value = "")]
+    measured: String,
     /// Keeps the data and the logs of the service here
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
@@ -92,25 +101,32 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, Failure> {
         print(&report::list())?;
         return Ok(ExitCode::SUCCESS);
     }
+    let rows = match &args.table {
+        Some(file) => Row::kept(file)?,
+        None => play(args, context)?,
+    };
+    print(&report::table(&rows))?;
+    if let Some(file) = &args.document {
+        std::fs::write(file, report::document(&rows, &args.measured, args.rate))
+            .map_err(|error| Failure::new(format!("{} cannot be written: {error}", file.display())))?;
+    }
+    Ok(if rows.iter().all(Row::is_green) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Starts from nothing and lets happen what was asked for.
+fn play(args: &Args, context: &Context) -> Result<Vec<Row>, Failure> {
     let servers = Servers::of(&context.variables).map(Arc::new);
     if servers.is_none() && args.stack != Some(Stack::Sqlite) {
         let sentence = "the larger stack needs the servers of scripts/servers: use scripts/faults, or --stack sqlite";
         return Err(Failure::of_input(sentence.to_owned()));
     }
-    let rows = runtime(2)?.block_on(async {
+    runtime(2)?.block_on(async {
         tokio::select! {
             rows = all(args, servers.as_ref()) => rows,
             // What was started ends with us.
             () = interrupted() => Err(Failure::new("interrupted; there is no table".to_owned())),
         }
-    })?;
-    print(&report::table(&rows))?;
-    if let Some(file) = &args.document {
-        let text = report::document(&rows, args.long, args.rate);
-        std::fs::write(file, text)
-            .map_err(|error| Failure::new(format!("{} cannot be written: {error}", file.display())))?;
-    }
-    Ok(if rows.iter().all(Row::is_green) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
 }
 
 /// Every fault that was asked for, on every stack that it is for, one after the other.
@@ -120,6 +136,9 @@ async fn all(args: &Args, servers: Option<&Arc<Servers>>) -> Result<Vec<Row>, Fa
         for stack in fault.stacks.iter().copied().filter(|stack| args.stack.is_none_or(|only| only == *stack)) {
             let row = one(args, fault, stack, servers).await;
             tell(&row.line());
+            if let Some(file) = &args.lines {
+                row.keep(file)?;
+            }
             rows.push(row);
         }
     }

@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::catalogue::FAULTS;
 use super::judge::Findings;
 use super::load::Answers;
 use super::place::Stack;
 use super::recovery::Recovery;
+use crate::cli::Failure;
 
 /// What one fault came to on one stack.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Row {
-    fault: &'static str,
-    stack: &'static str,
+    fault: String,
+    stack: String,
     times: u32,
     acknowledged: u64,
     lost: u64,
@@ -34,8 +40,8 @@ impl Row {
     /// A fault that was judged.
     pub fn new(fault: &'static str, stack: Stack, times: u32, findings: &Findings, recoveries: &[Recovery]) -> Self {
         Self {
-            fault,
-            stack: stack.name(),
+            fault: fault.to_owned(),
+            stack: stack.name().to_owned(),
             times,
             acknowledged: findings.acknowledged,
             lost: findings.lost,
@@ -67,7 +73,8 @@ impl Row {
 
     /// A fault that could not be carried through.
     pub fn failed(fault: &'static str, stack: Stack, times: u32, why: String) -> Self {
-        Self { fault, stack: stack.name(), times, wrong: vec![why], ..Self::default() }
+        let (fault, stack) = (fault.to_owned(), stack.name().to_owned());
+        Self { fault, stack, times, wrong: vec![why], ..Self::default() }
     }
 
     /// Whether nothing is wrong.
@@ -87,6 +94,25 @@ impl Row {
         line
     }
 
+    /// Adds it to a file of rows, a line of JSON each.
+    pub fn keep(&self, file: &Path) -> Result<(), Failure> {
+        let line = serde_json::json!(self).to_string() + "\n";
+        let opened = OpenOptions::new().append(true).create(true).open(file);
+        let kept = opened.and_then(|mut opened| opened.write_all(line.as_bytes()));
+        kept.map_err(|error| Failure::new(format!("{} cannot be written: {error}", file.display())))
+    }
+
+    /// The rows of such a file, in the order of the catalogue.
+    pub fn kept(file: &Path) -> Result<Vec<Self>, Failure> {
+        let wrong = |why: String| Failure::of_input(format!("{} cannot be read: {why}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        let rows = text.lines().map(serde_json::from_str::<Self>).collect::<Result<Vec<_>, _>>();
+        let mut rows = rows.map_err(|error| wrong(error.to_string()))?;
+        let place = |row: &Self| FAULTS.iter().position(|fault| fault.name == row.fault);
+        rows.sort_by_key(|row| (place(row), row.stack == Stack::Postgres.name(), row.times));
+        Ok(rows)
+    }
+
     fn cells(&self) -> Vec<String> {
         let seconds =
             |time: Option<Duration>| time.map_or_else(|| "–".to_owned(), |time| format!("{:.1} s", time.as_secs_f32()));
@@ -101,8 +127,8 @@ impl Row {
         let alerts: Vec<String> = self.alerts.iter().map(|(name, count)| format!("{name} ×{count}")).collect();
         let alerts = if alerts.is_empty() { "–".to_owned() } else { alerts.join(", ") };
         vec![
-            self.fault.to_owned(),
-            self.stack.to_owned(),
+            self.fault.clone(),
+            self.stack.clone(),
             self.times.to_string(),
             self.acknowledged.to_string(),
             self.lost.to_string(),
@@ -174,18 +200,35 @@ pub fn list() -> String {
     text
 }
 
-/// The table as a document.
-pub fn document(rows: &[Row], long: bool, rate: u64) -> String {
+/// What all rows came to.
+fn sum(rows: &[Row]) -> String {
+    let (mut acknowledged, mut lost, mut doubled, mut times) = (0, 0, 0, 0);
+    for row in rows {
+        acknowledged += row.acknowledged;
+        lost += row.lost;
+        doubled += row.doubled;
+        times += u64::from(row.times);
+    }
+    format!(
+        "In {} runs faults happened {times} times while {acknowledged} postbacks were acknowledged: {lost} were lost, {doubled} booked twice.",
+        rows.len()
+    )
+}
+
+/// The table as a document. `measured` says when and where.
+pub fn document(rows: &[Row], measured: &str, rate: u64) -> String {
     let mut text = format!(
-        "# What the fault suite found\n\nWritten by `scripts/faults{}`; do not edit. While each fault happened an operator fired {rate} signed \
-         postbacks a second at a test build of the service (one process, unless the fault says otherwise) and repeated what was not \
-         acknowledged; three receivers wrote down every POST; a judge outside the process compared both with what is booked.\n\n\
+        "# What the fault suite found\n\nWritten by `scripts/faults`; do not edit. {measured}While each fault happened an operator \
+         fired {rate} signed postbacks a second at a test build of the service (one process, unless the fault says otherwise) and \
+         repeated what was not acknowledged; three receivers wrote down every POST; a judge outside the process compared both with \
+         what is booked.\n\n\
          *Lost*: acknowledged and not booked, or not told. *Booked twice*: booked, earned or accepted again, or told under two ids. \
          *Extra POSTs*: repeats under the same `webhook-id`; each is an attempt that the service knows of, or the run fails. \
          *Recovery*: the longest time from the end of a fault until a postback that was first sent after it was acknowledged and had \
          arrived. *Drained*: from the end of the last fault until everything that was fired before had arrived. *Answers* and \
-         */readyz* are those while a fault lasted; alerts are those that opened at any time of the run.\n\n",
-        if long { " --long" } else { "" }
+         */readyz* are those while a fault lasted; alerts are those that opened at any time of the run.\n\n\
+         {}\n\n",
+        sum(rows)
     );
     let line = |text: &mut String, cells: &[String]| {
         let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();

@@ -27,6 +27,8 @@ use crate::cli::outside::lane::Lane;
 
 /// How long the sender may take to have everything acknowledged once the fault is over, and the service to settle it.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How much memory may be used more after a fault, in KiB.
+const FLAT_KIB: u64 = 100 * 1_024;
 /// How many postbacks have arrived before the first fault.
 const WARM: usize = 100;
 
@@ -194,6 +196,19 @@ impl Scene {
         if !holds {
             self.wrong.push(otherwise.into());
         }
+    }
+
+    /// The most memory that the first instance has used, in KiB.
+    pub fn peak_memory_kib(&mut self) -> Result<u64, Failure> {
+        self.instance(0)?.peak_memory_kib()
+    }
+
+    /// Whatever happened since the peak of memory was `before`, it grew by little.
+    pub fn demand_flat_memory(&mut self, before: u64) -> Result<(), Failure> {
+        let grown = self.peak_memory_kib()?.saturating_sub(before);
+        self.note(format!("the peak of memory grew by {} MiB", grown / 1_024));
+        self.demand(grown <= FLAT_KIB, format!("the peak of memory grew by {grown} KiB"));
+        Ok(())
     }
 
     /// Something worth telling.

@@ -43,6 +43,7 @@ fn demand_notice(scene: &mut Scene) {
 
 /// The broker is stopped for longer than deliveries wait for it.
 pub async fn stop(scene: &mut Scene, times: u32) -> Result<(), Failure> {
+    let memory = scene.peak_memory_kib()?;
     scene.begin();
     let servers = scene.servers()?;
     servers.stop_broker("-TERM").await?;
@@ -60,7 +61,7 @@ pub async fn stop(scene: &mut Scene, times: u32) -> Result<(), Failure> {
     scene.recover().await?;
     demand_ingestion(scene);
     demand_notice(scene);
-    Ok(())
+    scene.demand_flat_memory(memory)
 }
 
 /// The broker is killed where it stands, and started again.
@@ -155,6 +156,7 @@ pub async fn full_queue(scene: &mut Scene, times: u32) -> Result<(), Failure> {
         hands.flood(&scene.place.queue("work"), body.as_bytes(), HURT).await?;
         scene.recover().await?;
         demand_ingestion(scene);
+        demand_notice(scene);
     }
     let refused = refused(scene).await?.saturating_sub(before);
     scene.note(format!("{refused} messages were refused"));

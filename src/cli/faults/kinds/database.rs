@@ -47,6 +47,7 @@ fn demand_notice(scene: &mut Scene) {
 
 /// PostgreSQL crashes, is gone for a while and comes back.
 pub async fn stop(scene: &mut Scene, times: u32) -> Result<(), Failure> {
+    let memory = scene.peak_memory_kib()?;
     for _ in 0..times {
         scene.begin();
         let servers = scene.servers()?;
@@ -57,7 +58,7 @@ pub async fn stop(scene: &mut Scene, times: u32) -> Result<(), Failure> {
         demand_refusals(scene);
         demand_notice(scene);
     }
-    Ok(())
+    scene.demand_flat_memory(memory)
 }
 
 /// Connections are cut when the answer to a COMMIT passes: it was carried out, and nobody knows.
@@ -76,6 +77,7 @@ pub async fn lose_commits(scene: &mut Scene, times: u32) -> Result<(), Failure> 
 
 /// Connections to PostgreSQL stay open and nothing comes through.
 pub async fn black_hole(scene: &mut Scene, times: u32) -> Result<(), Failure> {
+    let memory = scene.peak_memory_kib()?;
     for _ in 0..times {
         for silence in SILENCES {
             scene.begin();
@@ -87,7 +89,7 @@ pub async fn black_hole(scene: &mut Scene, times: u32) -> Result<(), Failure> {
         }
         demand_notice(scene);
     }
-    Ok(())
+    scene.demand_flat_memory(memory)
 }
 
 /// The service with a disk that will be full.
@@ -97,6 +99,7 @@ pub fn with_small_disk(place: &Place) -> Start {
 
 /// The disk is full for a while.
 pub async fn disk_full(scene: &mut Scene, _times: u32) -> Result<(), Failure> {
+    let memory = scene.peak_memory_kib()?;
     scene.begin();
     let database = scene.place.database().map(str::to_owned);
     if let Some(database) = &database {
@@ -117,12 +120,14 @@ pub async fn disk_full(scene: &mut Scene, _times: u32) -> Result<(), Failure> {
     }
     scene.recover().await?;
     demand_refusals(scene);
-    Ok(())
+    demand_notice(scene);
+    scene.demand_flat_memory(memory)
 }
 
 /// Somebody else's transaction holds SQLite's only lock.
 pub async fn foreign_writer(scene: &mut Scene, times: u32) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::new(format!("sqlite3 cannot be used: {error}"));
+    let memory = scene.peak_memory_kib()?;
     for _ in 0..times {
         let mut command = Command::new("sqlite3");
         command.arg("-bail").arg(scene.place.file("postback.sqlite")).stdin(Stdio::piped()).stdout(Stdio::null());
@@ -138,5 +143,5 @@ pub async fn foreign_writer(scene: &mut Scene, times: u32) -> Result<(), Failure
         demand_refusals(scene);
         demand_notice(scene);
     }
-    Ok(())
+    scene.demand_flat_memory(memory)
 }

@@ -16,8 +16,6 @@ use crate::cli::outside::setup::create;
 
 /// How many POSTs a receiver misbehaves at: as many as come before an endpoint that does not answer is left alone.
 const MISBEHAVED: u64 = 40;
-/// How much memory may be used more after large answers, in KiB.
-const MEMORY_KIB: u64 = 100 * 1024;
 /// The ladder of the receiver that always fails, and its attempts.
 pub const LADDER: &str = "500ms, 1s, 2s";
 const RUNGS_MILLIS: [u64; 3] = [500, 1_000, 2_000];
@@ -85,12 +83,9 @@ pub async fn gzip_bomb(scene: &mut Scene, times: u32) -> Result<(), Failure> {
 }
 
 async fn with_flat_memory(scene: &mut Scene, mood: Mood, times: u32) -> Result<(), Failure> {
-    let before = scene.instance(0)?.peak_memory_kib()?;
+    let before = scene.peak_memory_kib()?;
     misbehave(scene, mood, times).await?;
-    let grown = scene.instance(0)?.peak_memory_kib()?.saturating_sub(before);
-    scene.note(format!("the peak of memory grew by {} MiB", grown / 1_024));
-    scene.demand(grown <= MEMORY_KIB, format!("the peak of memory grew by {grown} KiB"));
-    Ok(())
+    scene.demand_flat_memory(before)
 }
 
 /// It always answers 500: the exact ladder, then dead, one alert, and a replay delivers.
