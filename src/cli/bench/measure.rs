@@ -17,7 +17,6 @@ use super::usage::{self, Cpu, Parts, Watched};
 use super::world::{self, World};
 use crate::cli::Failure;
 use crate::cli::outside::book::Book;
-use crate::cli::outside::client::Client;
 use crate::cli::outside::lane::Lane;
 
 /// The threads' names, by which their CPU time is found.
@@ -100,7 +99,7 @@ impl Bench {
         self.part(Volley { end: End::After(Duration::from_secs(args.warmup)), ..volley }).await?;
 
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let watch = watch_memory(self.watched, Arc::clone(&self.book), Arc::clone(&seen));
+        let watch = watch_memory(self.watched.clone(), Arc::clone(&self.book), Arc::clone(&seen));
         let watching = AbortOnDropHandle::new(tokio::spawn(watch));
         let (before, part) = match self.run {
             Run::NoisyNeighbour => {
@@ -115,10 +114,9 @@ impl Bench {
         };
         drop(watching);
         let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut memory = seen.peak.max(usage::memory(self.watched));
-        if let Some(pid) = self.service.pid() {
-            memory.service = usage::peak_memory_of(pid).max(memory.service);
-        }
+        let mut memory = seen.peak.max(usage::memory(&self.watched));
+        let peaks = self.service.pids().into_iter().filter_map(usage::peak_memory_of).sum::<u64>();
+        memory.service = memory.service.max((peaks > 0).then_some(peaks));
         let failed = self.attempts(&["\"failed\"", "\"unknown\""]).await?;
         let meant: u64 = self.inboxes().map(Inbox::hung).sum();
         Ok(Measured {
@@ -168,7 +166,8 @@ impl Bench {
 
     async fn fire(&mut self, volley: Volley) -> Result<Fired, Failure> {
         let volley = Volley { first: self.next, ..volley };
-        let work = sender::fire(Arc::clone(&self.world.recipe), Arc::clone(&self.book), volley);
+        let work =
+            sender::fire(Arc::clone(&self.world.recipe), self.service.addresses(), Arc::clone(&self.book), volley);
         let fired = self.sender.spawn(work).await;
         let fired = fired.map_err(|error| Failure::new(format!("firing ended early: {error}")))?;
         self.next = fired.next;
@@ -204,13 +203,12 @@ impl Bench {
     }
 
     async fn attempts(&self, outcomes: &[&str]) -> Result<u64, Failure> {
-        let mut client = Client::new(self.service.address, None);
-        let counted = self.service.metric(&mut client, "postback_attempts_total", outcomes).await;
+        let counted = self.service.metric("postback_attempts_total", outcomes).await;
         counted.map_err(|error| Failure::new(format!("the metrics cannot be read: {error}")))
     }
 
     fn cpu(&self) -> Cpu {
-        usage::cpu(self.watched, SENDER, RECEIVER)
+        usage::cpu(&self.watched, SENDER, RECEIVER)
     }
 }
 
@@ -223,7 +221,7 @@ struct Seen {
 
 async fn watch_memory(watched: Watched, book: Arc<Book>, seen: Arc<Mutex<Seen>>) {
     loop {
-        let now = usage::memory(watched);
+        let now = usage::memory(&watched);
         {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.peak = now.max(seen.peak);

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use self::judge::{Evidence, Findings, InboxEvidence, judge};
 use self::measure::{Bench, Measured, RECEIVER, SENDER};
 use self::receiver::Mood;
-use self::report::Report;
+use self::report::{Report, Settings};
 use self::runs::Run;
 use self::service::Service;
 use self::usage::Watched;
@@ -108,6 +108,9 @@ pub struct Args {
     /// A RabbitMQ broker; the bench's queues have a prefix of their own [default: the queue in the service]
     #[arg(long, value_name = "URL", conflicts_with = "url")]
     amqp_url: Option<String>,
+    /// Instances of the service, with --database-url and --amqp-url; connections go round them
+    #[arg(long, default_value_t = 1, requires = "amqp_url", value_parser = instances)]
+    instances: usize,
     /// PostgreSQL's first process (the first line of postmaster.pid)
     #[arg(long, value_name = "PID")]
     database_pid: Option<u32>,
@@ -144,8 +147,8 @@ async fn bench(args: &Args, folder: &Folder) -> Result<Report, Failure> {
     let tag = to_hex(&tag);
     let service = service(args, folder, &tag).await?;
     let stack = service.ready().await?;
-    let watched =
-        Watched { service: service.pid().or(args.service_pid), database: args.database_pid, broker: args.broker_pid };
+    let mut watched = Watched { service: service.pids(), database: args.database_pid, broker: args.broker_pid };
+    watched.service.extend(args.service_pid);
     let no_thread = |error: std::io::Error| Failure::new(format!("no thread can be started: {error}"));
     let (sender, receivers) = (Lane::start(SENDER).map_err(no_thread)?, Lane::start(RECEIVER).map_err(no_thread)?);
     let size = args.run.size(args.clicks);
@@ -154,7 +157,12 @@ async fn bench(args: &Args, folder: &Folder) -> Result<Report, Failure> {
     let mut bench = Bench { run: args.run, service, world, book, watched, sender, next: 0 };
     let measured = bench.measure(args).await?;
     let findings = findings(&bench, &measured).await?;
-    let settings = (args.run.connections(args), rate(args), args.prefill);
+    let settings = Settings {
+        instances: args.instances,
+        connections: args.run.connections(args),
+        rate_per_second: rate(args),
+        prefilled: args.prefill,
+    };
     let report = Report::new(&bench, stack, settings, &measured, &findings);
     if args.json {
         let line = serde_json::to_string(&report);
@@ -186,7 +194,7 @@ async fn service(args: &Args, folder: &Folder, tag: &str) -> Result<Service, Fai
     }
     settings.extend(args.settings.iter().cloned());
     let variables: Vec<(String, String)> = settings.into_iter().map(|(name, value)| (variable(&name), value)).collect();
-    Service::start(&variables).await
+    Service::start(&variables, args.instances).await
 }
 
 fn own(name: &str, value: &str) -> (String, String) {
@@ -227,6 +235,10 @@ async fn findings(bench: &Bench, measured: &Measured) -> Result<Findings, Failur
         booked: Some(booked),
         failed_attempts: measured.failed_attempts,
     }))
+}
+
+fn instances(text: &str) -> Result<usize, String> {
+    between(text, 1, 64)
 }
 
 fn connections(text: &str) -> Result<usize, String> {

@@ -22,10 +22,8 @@ pub struct Report {
     run: &'static str,
     engine: String,
     queue: String,
-    connections: usize,
-    /// Of an open loop.
-    rate_per_second: Option<u64>,
-    prefilled: u64,
+    #[serde(flatten)]
+    settings: Settings,
     #[serde(flatten)]
     speed: Speed,
     accepted: u64,
@@ -48,6 +46,19 @@ pub struct Report {
     /// Of a run of a minute or more.
     timeline: Vec<Slice>,
     green: bool,
+}
+
+/// How a run was set up.
+#[derive(Debug, Serialize)]
+pub struct Settings {
+    /// Processes of the service.
+    pub instances: usize,
+    /// Connections that fire.
+    pub connections: usize,
+    /// Of an open loop.
+    pub rate_per_second: Option<u64>,
+    /// Postbacks that were booked before.
+    pub prefilled: u64,
 }
 
 /// How fast a part of a run was.
@@ -91,14 +102,7 @@ struct Memory {
 
 impl Report {
     /// The figures of what was measured and judged.
-    pub fn new(
-        bench: &Bench,
-        stack: Stack,
-        settings: (usize, Option<u64>, u64),
-        measured: &Measured,
-        findings: &Findings,
-    ) -> Self {
-        let (connections, rate_per_second, prefilled) = settings;
+    pub fn new(bench: &Bench, stack: Stack, settings: Settings, measured: &Measured, findings: &Findings) -> Self {
         let (part, fired) = (&measured.part, &measured.part.fired);
         let speed = speed(bench, part);
         let thousandth = if bench.run == Run::Backlog { speed.delivered } else { speed.acknowledged };
@@ -109,9 +113,7 @@ impl Report {
             run: bench.run.name(),
             engine: stack.engine,
             queue: stack.queue,
-            connections,
-            rate_per_second,
-            prefilled,
+            settings,
             accepted: fired.accepted,
             duplicate: fired.duplicate,
             busy: fired.busy,
@@ -177,9 +179,10 @@ impl Report {
             ("run".to_owned(), self.run.to_owned()),
             ("database".to_owned(), self.engine.clone()),
             ("queue".to_owned(), self.queue.clone()),
-            ("connections".to_owned(), self.connections.to_string()),
+            ("instances".to_owned(), self.settings.instances.to_string()),
+            ("connections".to_owned(), self.settings.connections.to_string()),
         ];
-        rows.extend(self.rate_per_second.map(|rate| ("rate /s".to_owned(), rate.to_string())));
+        rows.extend(self.settings.rate_per_second.map(|rate| ("rate /s".to_owned(), rate.to_string())));
         rows.extend(self.speed.rows(""));
         if let Some(before) = &self.before {
             rows.extend(before.rows("all well: "));

@@ -5,6 +5,7 @@
 //! stalls cannot hide it. What is answered 503 or 429, or not at all, is sent again, as the interface asks of senders.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -112,9 +113,17 @@ enum Answer {
     Refused(String),
 }
 
+/// A connection to an instance, while there is one.
+struct Way {
+    address: SocketAddr,
+    wire: Option<Wire>,
+}
+
 /// Who fires.
 struct Sender {
     recipe: Arc<Recipe>,
+    /// The instances of the service; connections go round them.
+    addresses: Vec<SocketAddr>,
     book: Arc<Book>,
     volley: Volley,
     clock: Clock,
@@ -127,10 +136,11 @@ struct Sender {
 }
 
 /// Fires a volley; to be run on the sender's lane.
-pub async fn fire(recipe: Arc<Recipe>, book: Arc<Book>, volley: Volley) -> Fired {
+pub async fn fire(recipe: Arc<Recipe>, addresses: Vec<SocketAddr>, book: Arc<Book>, volley: Volley) -> Fired {
     let began = Instant::now();
     let sender = Arc::new(Sender {
         recipe,
+        addresses,
         began_micros: book.micros_at(began),
         book,
         volley,
@@ -143,8 +153,8 @@ pub async fn fire(recipe: Arc<Recipe>, book: Arc<Book>, volley: Volley) -> Fired
     });
     let pacer = pacer(&sender);
     let mut connections = JoinSet::new();
-    for _ in 0..volley.connections {
-        connections.spawn(Arc::clone(&sender).connection());
+    for number in 0..volley.connections {
+        connections.spawn(Arc::clone(&sender).connection(number));
     }
     while connections.join_next().await.is_some() {}
     sender.over.store(true, Ordering::Relaxed);
@@ -237,9 +247,10 @@ impl Sender {
         self.count().is_none_or(|count| position < count).then_some(position)
     }
 
-    async fn connection(self: Arc<Self>) {
+    async fn connection(self: Arc<Self>, number: usize) {
+        let address = self.addresses.get(number % self.addresses.len().max(1)).copied().unwrap_or(self.recipe.service);
         let mut fired = Fired::default();
-        let (mut wire, mut body, mut request) = (None, String::new(), String::new());
+        let (mut way, mut body, mut request) = (Way { address, wire: None }, String::new(), String::new());
         while let Some(position) = self.position().await {
             let (offset, is_new) = offset_at(position, self.volley.duplicates_percent);
             let number = self.volley.first + offset;
@@ -251,7 +262,7 @@ impl Sender {
                 self.book.fire(number, since);
             }
             self.recipe.body(number, &mut body);
-            match self.settle(&mut wire, &body, &mut request, &mut fired).await {
+            match self.settle(&mut way, &body, &mut request, &mut fired).await {
                 Some(accepted) => {
                     self.book.acknowledge(number, accepted);
                     let at_micros = self.book.micros();
@@ -269,16 +280,10 @@ impl Sender {
     }
 
     /// Sends a postback until it is answered; whether it was accepted, or `None` when it was not acknowledged.
-    async fn settle(
-        &self,
-        wire: &mut Option<Wire>,
-        body: &str,
-        request: &mut String,
-        fired: &mut Fired,
-    ) -> Option<bool> {
+    async fn settle(&self, way: &mut Way, body: &str, request: &mut String, fired: &mut Fired) -> Option<bool> {
         for _ in 0..TRIES {
             self.recipe.request(body, self.clock.now().seconds(), request);
-            let sent = tokio::time::timeout(PATIENCE, self.exchange(wire, request)).await;
+            let sent = tokio::time::timeout(PATIENCE, self.exchange(way, request)).await;
             match sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(Answer::Accepted) => return Some(true),
                 Ok(Answer::Duplicate) => return Some(false),
@@ -289,7 +294,7 @@ impl Sender {
                     return None;
                 }
                 Err(_) => {
-                    *wire = None;
+                    way.wire = None;
                     fired.resent += 1;
                 }
             }
@@ -299,10 +304,10 @@ impl Sender {
         None
     }
 
-    async fn exchange(&self, wire: &mut Option<Wire>, request: &str) -> io::Result<Answer> {
-        let wire = match wire {
+    async fn exchange(&self, way: &mut Way, request: &str) -> io::Result<Answer> {
+        let wire = match &mut way.wire {
             Some(wire) => wire,
-            None => wire.insert(Wire::new(TcpStream::connect(self.recipe.service).await?)?),
+            empty => empty.insert(Wire::new(TcpStream::connect(way.address).await?)?),
         };
         wire.send(request.as_bytes()).await?;
         wire.response(read).await

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,6 +32,8 @@ pub struct Service {
     /// The process that was started.
     child: Option<Child>,
     said: Lines,
+    /// The instances beside this one.
+    others: Vec<Self>,
 }
 
 type Lines = Arc<Mutex<VecDeque<String>>>;
@@ -50,11 +53,11 @@ impl Service {
         let rest = url.strip_prefix("http://").ok_or_else(unusable)?;
         let mut addresses = rest.trim_end_matches('/').to_socket_addrs().map_err(|_| unusable())?;
         let address = addresses.next().ok_or_else(unusable)?;
-        Ok(Self { address, admin_key, child: None, said: Lines::default() })
+        Ok(Self { address, admin_key, child: None, said: Lines::default(), others: Vec::new() })
     }
 
-    /// Starts one with these settings, as environment variables, and nothing else in its environment.
-    pub async fn start(variables: &[(String, String)]) -> Result<Self, Failure> {
+    /// Starts so many instances with these settings, as environment variables, and nothing else in their environment.
+    pub async fn start(variables: &[(String, String)], instances: usize) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| Failure::new(format!("the service cannot be started: {error}"));
         let program = std::env::current_exe().map_err(failed)?;
         let mut command = Command::new(&program);
@@ -66,8 +69,16 @@ impl Service {
             return Err(Failure::new(format!("an admin key cannot be made: {said}")));
         }
         let admin_key = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+        let mut service = Self::serve(&program, variables, &admin_key).await?;
+        for _ in 1..instances {
+            service.others.push(Self::serve(&program, variables, &admin_key).await?);
+        }
+        Ok(service)
+    }
 
-        let mut command = Command::new(&program);
+    async fn serve(program: &Path, variables: &[(String, String)], admin_key: &str) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::new(format!("the service cannot be started: {error}"));
+        let mut command = Command::new(program);
         command.arg("serve").env_clear().envs(variables.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
         let mut child = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().map_err(failed)?;
         let said = Lines::default();
@@ -76,15 +87,26 @@ impl Service {
             tokio::spawn(listen(BufReader::new(stderr).lines(), Arc::clone(&said), address));
         }
         let address = tokio::time::timeout(PATIENCE, listens).await.ok().and_then(Result::ok);
-        let mut service = Self { address: SocketAddr::from(([127, 0, 0, 1], 0)), admin_key, child: Some(child), said };
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let admin_key = admin_key.to_owned();
+        let mut service = Self { address: nowhere, admin_key, child: Some(child), said, others: Vec::new() };
         let Some(address) = address else { return Err(service.failed("does not start")) };
         service.address = address;
         Ok(service)
     }
 
-    /// The process that was started.
-    pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().and_then(Child::id)
+    /// The processes that were started.
+    pub fn pids(&self) -> Vec<u32> {
+        self.instances().filter_map(|instance| instance.child.as_ref().and_then(Child::id)).collect()
+    }
+
+    /// Where its instances are.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.instances().map(|instance| instance.address).collect()
+    }
+
+    fn instances(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.others)
     }
 
     /// A client with the admin key.
@@ -92,8 +114,15 @@ impl Service {
         Client::new(self.address, Some(self.admin_key.clone()))
     }
 
-    /// Waits until postbacks can be taken in and the queue works; answers what stands behind it.
+    /// Waits until every instance can take postbacks in and its queue works; answers what stands behind the first.
     pub async fn ready(&self) -> Result<Stack, Failure> {
+        for other in &self.others {
+            other.ready_itself().await?;
+        }
+        self.ready_itself().await
+    }
+
+    async fn ready_itself(&self) -> Result<Stack, Failure> {
         let (mut admin, began) = (self.admin(), Instant::now());
         loop {
             let state = setup::read(&mut admin, "/readyz").await;
@@ -109,14 +138,25 @@ impl Service {
         }
     }
 
-    /// A sum over the lines of one metric that hold `label`.
-    pub async fn metric(&self, admin: &mut Client, name: &str, labels: &[&str]) -> Result<u64, SetUpError> {
-        let answer = admin.get("/metrics").await?;
-        Ok(sum_of(&answer.text(), name, labels))
+    /// A sum over the lines of one metric that hold one of `labels`, of all instances.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<u64, SetUpError> {
+        let mut sum = 0;
+        for address in self.addresses() {
+            let answer = Client::new(address, None).get("/metrics").await?;
+            sum += sum_of(&answer.text(), name, labels);
+        }
+        Ok(sum)
     }
 
     /// Stops it, if it was started here: asked first, killed when it takes too long.
     pub async fn stop(mut self) {
+        for other in std::mem::take(&mut self.others) {
+            other.stop_itself().await;
+        }
+        self.stop_itself().await;
+    }
+
+    async fn stop_itself(mut self) {
         let Some(mut child) = self.child.take() else { return };
         let asked = match child.id() {
             Some(pid) => Command::new("kill").args(["-TERM", &pid.to_string()]).status().await.is_ok(),

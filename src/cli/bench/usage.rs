@@ -16,14 +16,25 @@ const OWN_TIMES: std::ops::RangeInclusive<usize> = 11..=12;
 const ALL_TIMES: std::ops::RangeInclusive<usize> = 11..=14;
 
 /// The processes that are watched.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Watched {
-    /// The service.
-    pub service: Option<u32>,
+    /// The service's: one of each instance.
+    pub service: Vec<u32>,
     /// PostgreSQL's first process.
     pub database: Option<u32>,
     /// RabbitMQ's.
     pub broker: Option<u32>,
+}
+
+impl Watched {
+    /// An amount of each part: the sum over its processes and all that descend from them.
+    fn sum(&self, table: &Table, amount: impl Fn(u32) -> u64) -> Parts {
+        let of = |roots: &[u32]| {
+            let processes = roots.iter().flat_map(|root| tree(table, *root));
+            (!roots.is_empty()).then(|| processes.map(&amount).sum())
+        };
+        Parts { service: of(&self.service), database: of(self.database.as_slice()), broker: of(self.broker.as_slice()) }
+    }
 }
 
 /// Amounts for each part; `None` where it is not watched.
@@ -49,9 +60,8 @@ pub struct Cpu {
 }
 
 /// CPU time until now; the threads of ours go by their names.
-pub fn cpu(watched: Watched, sender: &str, receiver: &str) -> Cpu {
+pub fn cpu(watched: &Watched, sender: &str, receiver: &str) -> Cpu {
     let table = processes();
-    let of = |root: Option<u32>| root.map(|root| tree(&table, root).iter().map(|pid| cpu_of(&table, *pid)).sum());
     let (mut fired, mut received) = (0, 0);
     for (name, micros) in own_threads() {
         if name == sender {
@@ -60,16 +70,13 @@ pub fn cpu(watched: Watched, sender: &str, receiver: &str) -> Cpu {
             received += micros;
         }
     }
-    let parts = Parts { service: of(watched.service), database: of(watched.database), broker: of(watched.broker) };
+    let parts = watched.sum(&table, |pid| cpu_of(&table, pid));
     Cpu { parts, sender: fired, receiver: received }
 }
 
 /// Bytes in memory now; what processes of one server share is counted once.
-pub fn memory(watched: Watched) -> Parts {
-    let table = processes();
-    let of =
-        |root: Option<u32>| root.map(|root| tree(&table, root).iter().filter_map(|pid| memory_of(*pid)).sum::<u64>());
-    Parts { service: of(watched.service), database: of(watched.database), broker: of(watched.broker) }
+pub fn memory(watched: &Watched) -> Parts {
+    watched.sum(&processes(), |pid| memory_of(pid).unwrap_or_default())
 }
 
 /// The most bytes that a process has ever had in memory.
@@ -187,8 +194,8 @@ mod tests {
 
     #[test]
     fn this_process_uses_memory_and_time() {
-        let watched = Watched { service: Some(std::process::id()), ..Watched::default() };
-        let memory = memory(watched);
+        let watched = Watched { service: vec![std::process::id()], ..Watched::default() };
+        let memory = memory(&watched);
         assert!(memory.service > Some(100_000), "{memory:?}");
         assert!(memory.database.is_none());
         assert!(peak_memory_of(std::process::id()) > Some(100_000));
