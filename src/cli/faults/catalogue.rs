@@ -117,6 +117,15 @@ pub const FAULTS: &[Fault] = &[
         ..USUAL
     },
     Fault {
+        name: "database-vanished",
+        what: "what is behind the connections to PostgreSQL vanishes without a word, and new ones get through: found out in 30 s",
+        stacks: LARGE,
+        long: 10,
+        through: Through::Database,
+        strike: |scene, times| Box::pin(database::vanish(scene, times)),
+        ..USUAL
+    },
+    Fault {
         name: "disk-full",
         what: "nothing more can be written for a while (on PostgreSQL it says so itself): 503 in time",
         start: database::with_small_disk,
@@ -266,6 +275,26 @@ pub const FAULTS: &[Fault] = &[
         settings: &[("intake.signature_tolerance", "1h")],
         start: process::with_clock,
         strike: |scene, times| Box::pin(process::clock(scene, times)),
+        ..USUAL
+    },
+    Fault {
+        name: "instance-killed",
+        what: "one of two instances is killed and stays away for longer than its leases; the other goes on",
+        stacks: LARGE,
+        short: 3,
+        long: 50,
+        instances: 2,
+        strike: |scene, times| Box::pin(process::kill_one(scene, times)),
+        ..USUAL
+    },
+    Fault {
+        name: "instance-frozen",
+        what: "one of two instances stands still for longer than its leases, and goes on as if nothing had been",
+        stacks: LARGE,
+        short: 3,
+        long: 50,
+        instances: 2,
+        strike: |scene, times| Box::pin(process::freeze_one(scene, times)),
         ..USUAL
     },
     Fault {

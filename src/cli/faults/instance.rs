@@ -126,8 +126,13 @@ impl Instance {
 
     /// Asks it to stop, and waits until it has.
     pub async fn terminate(&mut self) -> Result<ExitStatus, Failure> {
-        output(Command::new("kill").args(["-TERM", &self.pid()?]), "kill").await?;
+        self.signal("-TERM").await?;
         self.ended().await
+    }
+
+    /// Sends it a signal.
+    pub async fn signal(&self, signal: &str) -> Result<(), Failure> {
+        output(Command::new("kill").args([signal, &self.pid()?]), "kill").await.map(drop)
     }
 
     /// Lets it write files of any length again.

@@ -23,6 +23,8 @@ struct Weather {
     black_hole: bool,
     /// Grows at each cut; a connection of an older number is closed.
     cuts: u64,
+    /// Grows each time that what is behind connections vanishes; nothing comes through one of an older number any more.
+    vanished: u64,
 }
 
 /// A proxy on a free loopback port. Stops when dropped.
@@ -39,7 +41,7 @@ impl Proxy {
         let failed = |error: std::io::Error| Failure::new(format!("a proxy cannot be started: {error}"));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let (weather, _) = watch::channel(Weather { black_hole: false, cuts: 0 });
+        let (weather, _) = watch::channel(Weather { black_hole: false, cuts: 0, vanished: 0 });
         let lost_commits = Arc::new(AtomicU64::new(0));
         let (reports, to_lose) = (weather.clone(), Arc::clone(&lost_commits));
         let accepting = tokio::spawn(async move {
@@ -63,6 +65,11 @@ impl Proxy {
     /// Holds back every byte, on old and new connections, or lets them flow again.
     pub fn black_hole(&self, on: bool) {
         self.weather.send_modify(|weather| weather.black_hole = on);
+    }
+
+    /// Lets what is behind every connection vanish without a word: they stay open for ever. New ones get through.
+    pub fn vanish(&self) {
+        self.weather.send_modify(|weather| weather.vanished += 1);
     }
 
     /// Closes the connections of the next so many COMMITs when their answer passes, which is not passed on.
@@ -89,19 +96,19 @@ async fn carry(client: TcpStream, upstream: String, weather: watch::Receiver<Wea
     if client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).is_err() {
         return;
     }
-    let born = weather.borrow().cuts;
+    let Weather { cuts: born, vanished, .. } = *weather.borrow();
     let mut cut = weather.clone();
     let mut clearing = weather.clone();
     let (from_client, mut to_client) = client.into_split();
     let (from_server, mut to_server) = server.into_split();
-    let held = |now: &Weather| now.black_hole || now.cuts != born;
+    let held = |now: &Weather| now.black_hole || now.cuts != born || now.vanished != vanished;
     tokio::select! {
         _ = cut.wait_for(|now| now.cuts != born) => {}
         () = pump(from_client, &mut to_server, weather.clone(), held, None) => {}
         () = async {
             pump(from_server, &mut to_client, weather, held, Some(&to_lose)).await;
             // That the upstream closed does not get through either while bytes are held back.
-            let _over = clearing.wait_for(|now| !now.black_hole || now.cuts != born).await;
+            let _over = clearing.wait_for(|now| now.cuts != born || !now.black_hole && now.vanished == vanished).await;
         } => {}
     }
 }

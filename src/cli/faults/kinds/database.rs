@@ -1,7 +1,7 @@
 //! Faults of the database and of the way to it: 503 in time, never another error, never a hang.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -19,6 +19,9 @@ const WITHIN_MICROS: u64 = 5_000_000;
 const GONE: Duration = Duration::from_secs(10);
 /// How long it can be connected to and says nothing: as long as RELIABILITY has it, and longer than any answer may take.
 const SILENCES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(10)];
+/// How long the service may take to find out that its connections lead nowhere: what one use case may take, and the time for
+/// new connections.
+const FOUND_OUT: Duration = Duration::from_secs(30);
 /// How long somebody else writes to SQLite.
 const WRITING: Duration = Duration::from_secs(8);
 /// How long the disk stays full.
@@ -88,6 +91,22 @@ pub async fn black_hole(scene: &mut Scene, times: u32) -> Result<(), Failure> {
             demand_refusals(scene);
         }
         demand_notice(scene);
+    }
+    scene.demand_flat_memory(memory)
+}
+
+/// What is behind the connections to PostgreSQL vanishes without a word, as behind a firewall that forgot them; new ones get
+/// through. No byte and no error ever comes out of the old ones.
+pub async fn vanish(scene: &mut Scene, times: u32) -> Result<(), Failure> {
+    let memory = scene.peak_memory_kib()?;
+    for _ in 0..times {
+        scene.begin();
+        scene.proxy()?.vanish();
+        let began = Instant::now();
+        scene.recover().await?;
+        let took = began.elapsed();
+        scene.demand(took <= FOUND_OUT, format!("nothing was taken in for {} s", took.as_secs()));
+        demand_refusals(scene);
     }
     scene.demand_flat_memory(memory)
 }

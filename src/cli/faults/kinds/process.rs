@@ -14,6 +14,8 @@ use crate::cli::faults::servers::until;
 
 /// How long the service runs before it is killed, at the most.
 const LIFE: Duration = Duration::from_millis(1_500);
+/// How long an instance is away: longer than a lease and a round of the sweeper.
+const AWAY: Duration = Duration::from_secs(6);
 /// The signal that a failpoint ends a process with.
 const SIGABRT: i32 = 6;
 /// The crash points that load passes by itself.
@@ -52,6 +54,38 @@ pub async fn kill(scene: &mut Scene, times: u32) -> Result<(), Failure> {
         scene.recover().await?;
     }
     Ok(())
+}
+
+/// Kills one of several instances, and starts it again when the others have taken over.
+pub async fn kill_one(scene: &mut Scene, times: u32) -> Result<(), Failure> {
+    for time in 0..times {
+        let number = victim(scene, time);
+        scene.begin();
+        scene.kill(number).await?;
+        scene.last(AWAY).await;
+        scene.recover().await?;
+        scene.restart(number, &Start::default(), true).await?;
+    }
+    Ok(())
+}
+
+/// Lets one of several instances stand still, and go on.
+pub async fn freeze_one(scene: &mut Scene, times: u32) -> Result<(), Failure> {
+    for time in 0..times {
+        let number = victim(scene, time);
+        scene.begin();
+        scene.instance(number)?.signal("-STOP").await?;
+        scene.last(AWAY).await;
+        scene.instance(number)?.signal("-CONT").await?;
+        scene.recover().await?;
+    }
+    Ok(())
+}
+
+/// Each instance in turn. The first one is asked what it has to say, so it comes last.
+fn victim(scene: &Scene, time: u32) -> usize {
+    let instances = scene.instances.len().max(1);
+    (instances - 1).wrapping_add(usize::try_from(time).unwrap_or_default()) % instances
 }
 
 /// Lets the service abort at each crash point and starts it again.
