@@ -65,7 +65,8 @@ alerts! {
         go on without it.";
     /// The queue refuses messages of an instance.
     PublishRefused = "publish_refused", EachItsOwn, "The broker answers but refuses messages: a queue is full, or a queue \
-        or binding was deleted. Look at the depths at /metrics; restart an instance to have what is missing declared again.";
+        or binding was deleted. Look at the depths at /metrics; what is missing is declared again by itself, \
+        so find out who deletes it.";
     /// The database takes no writes of an instance. It is told by each instance for itself and kept once it is over.
     DatabaseUnreachable = "database_unreachable", EachItsOwn, "The database takes no writes: senders are answered 503 and \
         try again. Look at the database, its disk and the network.";

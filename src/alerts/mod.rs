@@ -31,7 +31,7 @@ use self::tell::{Channel, tell_all};
 use crate::clock::Clock;
 use crate::delivery::sender::Sender;
 use crate::domain::time::Timestamp;
-use crate::intake::storing::Storing;
+use crate::intake::storing::{ALERTS_FOR, Storing};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, in_time};
 
@@ -112,7 +112,7 @@ impl Desk<'_> {
         if let Err(error) = in_time(self.store.ping()).await {
             return Some(error.to_string());
         }
-        self.storing.is_refused().then(|| "the latest postbacks could not be stored".to_owned())
+        self.storing.refused_within(ALERTS_FOR).then(|| "the latest postbacks could not be stored".to_owned())
     }
 
     async fn tell_on(&self, channel: &Channel, news: &Notify) {

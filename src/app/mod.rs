@@ -3,6 +3,7 @@
 //! Nothing else constructs a room from another. `serve`, `demo` and the tests all start here, so what is tested is
 //! what runs.
 
+mod company;
 mod master_key;
 
 use std::net::{SocketAddr, TcpListener};
@@ -66,6 +67,11 @@ pub enum StartError {
          process: stop the other one, or set DATABASE_URL to PostgreSQL and AMQP_URL to RabbitMQ for both"
     )]
     NotAlone,
+    /// Another process works on the same database and does not know that there are others.
+    #[error(
+        "a process without a broker works on this database, and believes that it is alone: stop it, or give it AMQP_URL, too"
+    )]
+    NotInCompany,
     /// The key that encrypts stored secrets is missing or of another shape.
     #[error("{0}")]
     MasterKey(String),
@@ -95,6 +101,13 @@ pub struct App {
 /// # Errors
 /// [`StartError`] as it says.
 pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
+    let store = connect(settings).await?;
+    store.migrate().await?;
+    Ok(store)
+}
+
+/// Opens the database that the settings name, as it is.
+async fn connect(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
     let url = settings.database_url();
     let of_store = |master_key| StoreSettings {
         max_connections: settings.database.max_connections,
@@ -115,7 +128,6 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartErro
             Arc::new(postgres::Engine::connect(url.expose_secret(), &of_store(master_key)).await?)
         }
     };
-    store.migrate().await?;
     Ok(store)
 }
 
@@ -183,9 +195,15 @@ pub async fn start(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> R
 async fn open_base(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> Result<Base, StartError> {
     let settings = Arc::new(settings);
     let metrics = Arc::new(Metrics::new().map_err(|error| StartError::Setting(error.to_string()))?);
-    let store = open_store(&settings).await?;
-    clock.set_offset(store.clock_offset_micros().await?);
-    take_over_if_alone(&settings, &*store, &clock).await?;
+    let store = connect(&settings).await?;
+    let company = company::of(&settings, &*store);
+    company::occupy(&*store, company).await?;
+    store.migrate().await?;
+    if let Some(offset) = store.clock_offset_micros().await? {
+        clock.set_offset(offset);
+    }
+    company::take_over(&*store, company, &clock).await?;
+    lifecycle.spawn("company", company::keep(Arc::clone(&store), company, lifecycle.stopping()));
     let catalog = load_catalog(&store, &clock).await?;
     let queue = open_queue(&settings, lifecycle)?;
     let sender = open_sender(&settings)?;
@@ -198,20 +216,6 @@ async fn open_base(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> R
     };
     let heard = Arc::default();
     Ok(Base { settings, store, catalog, queue, sender, permits, breakers, policy, clock, metrics, heard })
-}
-
-/// Without a broker the queue belongs to one process, and SQLite, whatever the queue, serves one process. Whoever is
-/// alone also knows that every lease is of a process that is gone.
-async fn take_over_if_alone(settings: &Settings, store: &dyn Store, clock: &Clock) -> Result<(), StartError> {
-    if settings.queue.amqp_url.is_some() && store.engine() != "sqlite" {
-        return Ok(());
-    }
-    if !store.claim_alone().await? {
-        return Err(StartError::NotAlone);
-    }
-    let ended = store.take_over(clock.now()).await?;
-    tracing::info!(leases_ended = ended, "took over the database from the process before");
-    Ok(())
 }
 
 fn start_relay(base: &Base, lifecycle: &Lifecycle) -> Relay {

@@ -18,7 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::intake::catalog_cache::CatalogCache;
 use crate::store::endpoints::Disabling;
 use crate::store::outbox::OutboxTerms;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, in_time};
 
 /// The reason where the receiver answered 410.
 pub const GONE: &str = "the receiver answered 410: this address is gone";
@@ -58,7 +58,9 @@ impl Disabler {
         let outbox = news(&*self.catalog.refresh().await?, endpoint, reason, now);
         let terms = OutboxTerms { now, republish_after: self.republish_after, room: self.relay.room() };
         let disabling = Disabling { endpoint_id: endpoint.id, only_at, reason };
-        let Some(told) = self.store.disable_endpoint(disabling, &outbox, terms).await? else { return Ok(false) };
+        let Some(told) = in_time(self.store.disable_endpoint(disabling, &outbox, terms)).await? else {
+            return Ok(false);
+        };
         tracing::warn!(endpoint_id = %endpoint.id, reason, "an endpoint is disabled; what waits for it is held");
         self.relay.announce(told.hints);
         if told.deferred > 0 {

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::delivery::relay::Relay;
 use crate::domain::endpoint::EndpointStatus;
 use crate::intake::catalog_cache::CatalogCache;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, in_time};
 
 /// Between two rounds.
 const EVERY: Duration = Duration::from_secs(1);
@@ -49,9 +49,10 @@ impl Holding {
         let catalog = self.catalog.current();
         let mut more = catalog.endpoints().any(|endpoint| endpoint.status != EndpointStatus::Active);
         while more && !stopping.is_cancelled() {
-            more = self.store.hold(self.clock.now(), HELD_AT_ONCE).await?.more;
+            more = in_time(self.store.hold(self.clock.now(), HELD_AT_ONCE)).await?.more;
         }
-        let released = self.store.release(self.clock.now(), i64::from(self.release_per_second)).await?;
+        let released = self.store.release(self.clock.now(), i64::from(self.release_per_second));
+        let released = in_time(released).await?;
         if released.deliveries > 0 {
             self.relay.wake();
         }

@@ -20,7 +20,7 @@ use crate::delivery::permits::Permits;
 use crate::domain::delivery::Hint;
 use crate::metrics::Metrics;
 use crate::queue::{PublishError, Queue, QueueHealth, Route};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, in_time};
 
 /// Hints in one message. A message is acknowledged as a whole, so a long one is held up by its slowest claim.
 const HINTS_PER_MESSAGE: usize = 64;
@@ -251,7 +251,7 @@ impl Publisher {
         *self.shared.not_taken() = Some((error.to_string(), Instant::now()));
         tracing::warn!(hints = hints.len(), ?route, %error, "hints were not taken; their deliveries come up again");
         let not_before = self.clock.now().plus(self.pause);
-        if let Err(error) = self.store.unpublished(hints, not_before).await {
+        if let Err(error) = in_time(self.store.unpublished(hints, not_before)).await {
             tracing::warn!(hints = hints.len(), %error, "deliveries come up a while after they are due");
         }
     }
@@ -335,7 +335,8 @@ impl Refiller {
     async fn take_due(&self, limit: i64) -> Result<Vec<Hint>, StoreError> {
         let now = self.clock.now();
         let skipped = [self.permits.full(), self.breakers.open(now)].concat();
-        let due = self.store.take_due(now, &skipped, TAKEN_PER_ENDPOINT, limit, self.republish_after).await?;
+        let due = self.store.take_due(now, &skipped, TAKEN_PER_ENDPOINT, limit, self.republish_after);
+        let due = in_time(due).await?;
         self.metrics.sweeper_republished.inc_by(u64::try_from(due.len()).unwrap_or(u64::MAX));
         Ok(due)
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::delivery::relay::Relay;
 use crate::domain::retry::RetryPolicy;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, in_time};
 
 /// Leases ended in one transaction.
 const LEASES_AT_ONCE: i64 = 500;
@@ -44,7 +44,7 @@ impl Sweeper {
         let mut ended = 0;
         loop {
             let now = self.store_time().await;
-            let some = self.store.expire_leases(now, &self.policy, LEASES_AT_ONCE).await?;
+            let some = in_time(self.store.expire_leases(now, &self.policy, LEASES_AT_ONCE)).await?;
             ended += some;
             if some == 0 {
                 break;
@@ -59,7 +59,7 @@ impl Sweeper {
 
     /// Now, after measuring anew how far the database's clock is ahead.
     async fn store_time(&self) -> crate::domain::time::Timestamp {
-        if let Ok(offset) = self.store.clock_offset_micros().await {
+        if let Ok(Some(offset)) = in_time(self.store.clock_offset_micros()).await {
             self.clock.set_offset(offset);
         }
         self.clock.now()

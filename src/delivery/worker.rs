@@ -417,7 +417,7 @@ impl Worker {
             return Vec::new();
         }
         let now = shared.clock.now();
-        let claimed = shared.store.claim_next(endpoint, wanted, now, now.plus(shared.lease)).await;
+        let claimed = in_time(shared.store.claim_next(endpoint, wanted, now, now.plus(shared.lease))).await;
         claimed.unwrap_or_else(|error| {
             tracing::warn!(endpoint_id = %endpoint, %error, "due deliveries could not be claimed; they come up again");
             Vec::new()

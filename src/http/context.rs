@@ -6,9 +6,10 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 
 use super::problem::Problem;
 use super::state::HttpState;
@@ -16,12 +17,17 @@ use crate::domain::catalog::Catalog;
 use crate::domain::verdict::Code;
 use crate::intake::rate::Rates;
 use crate::intake::service::Intake;
+use crate::intake::storing::UNREADY_FOR;
 use crate::store::configuration::Entry;
 use crate::store::{Store, StoreError};
 
 /// How long a caller is kept waiting for the store before it is told to come again (RELIABILITY section 4: 503 within
 /// 5 s, never a hang).
 const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
+/// How long work may go on for which nobody waits any more: above what the engines grant a statement.
+const END_WITHIN: Duration = Duration::from_secs(20);
+/// How long what a probe of the database found holds, so that those who ask cost it little, however many they are.
+const PROBE_HOLDS: Duration = Duration::from_secs(1);
 
 /// What every handler is given. Clones share it.
 #[derive(Clone)]
@@ -32,6 +38,7 @@ struct Shared {
     intake: Intake,
     rates: Rates,
     runtime: Handle,
+    probed: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Context {
@@ -44,7 +51,8 @@ impl Context {
             state.clock.clone(),
             &state.settings.intake,
         );
-        Self(Arc::new(Shared { state, intake, rates: Rates::new(), runtime: Handle::current() }))
+        let (rates, runtime, probed) = (Rates::new(), Handle::current(), Mutex::default());
+        Self(Arc::new(Shared { state, intake, rates, runtime, probed }))
     }
 
     /// The parts.
@@ -102,16 +110,33 @@ impl Context {
         })
     }
 
+    /// Whether the database takes writes: a probe of it, made lately, succeeded, and the latest postbacks could be stored.
+    pub async fn takes_writes(&self) -> bool {
+        let mut probed = self.0.probed.lock().await;
+        let lately = probed.filter(|(at, _)| at.elapsed() < PROBE_HOLDS);
+        let answers = match lately {
+            Some((_, answers)) => answers,
+            None => {
+                let answers = self.ask(|store| async move { store.ping().await }).await.is_ok();
+                *probed = Some((Instant::now(), answers));
+                answers
+            }
+        };
+        answers && !self.0.state.recorder.storing().refused_within(UNREADY_FOR)
+    }
+
     /// Runs to its end, whatever becomes of the caller, who waits for so long at most.
     ///
     /// # Errors
     /// `unavailable` when it panicked, the service is stopping, or the end is not known in time.
     pub async fn apart<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, Problem> {
-        let ended = tokio::time::timeout(ANSWER_WITHIN, self.0.runtime.spawn(work)).await;
-        let unavailable = || Problem::of(Code::Unavailable);
-        ended.map_err(|_| unavailable())?.map_err(|error| {
+        let work = self.0.runtime.spawn(tokio::time::timeout(END_WITHIN, work));
+        let ended = tokio::time::timeout(ANSWER_WITHIN, work).await;
+        let unavailable = |_| Problem::of(Code::Unavailable);
+        let ended = ended.map_err(unavailable)?.map_err(|error| {
             tracing::error!(%error, "a request's work did not end");
-            unavailable()
-        })
+            Problem::of(Code::Unavailable)
+        })?;
+        ended.map_err(unavailable)
     }
 }

@@ -40,8 +40,7 @@ pub async fn livez() -> HttpResponse {
 #[get("/readyz")]
 pub async fn readyz(context: web::Data<Context>) -> HttpResponse {
     let parts = context.parts();
-    let answers = context.ask(|store| async move { store.ping().await }).await.is_ok();
-    let database = answers && !parts.recorder.storing().is_refused();
+    let database = context.takes_writes().await;
     let readiness = Readiness {
         ready: database,
         database,

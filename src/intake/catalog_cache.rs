@@ -12,10 +12,13 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::catalog::Catalog;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, in_time_of};
 
 /// How often every instance asks whether the configuration has moved.
 const POLL_EVERY: Duration = Duration::from_secs(2);
+/// How long a look at the configuration may take: one that a silent database holds up must not hold up the next, or a revoked
+/// key would go on working.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 /// The current configuration and the way to a newer one.
 pub struct CatalogCache {
@@ -49,7 +52,7 @@ impl CatalogCache {
     pub async fn refresh(&self) -> Result<Arc<Catalog>, StoreError> {
         let _one_at_a_time = self.refreshing.lock().await;
         let known = self.current.load_full();
-        let delta = self.store.load(known.version()).await?;
+        let delta = in_time_of(LOOK_WITHIN, self.store.load(known.version())).await?;
         if delta.version == known.version() {
             return Ok(known);
         }
@@ -65,7 +68,7 @@ impl CatalogCache {
                 () = stopping.cancelled() => return,
                 () = tokio::time::sleep(POLL_EVERY) => {}
             }
-            let moved = match self.store.configuration_version().await {
+            let moved = match in_time_of(LOOK_WITHIN, self.store.configuration_version()).await {
                 Ok(version) => version != self.current.load().version(),
                 Err(_) => continue, // The database is away: /readyz and the alerts say so.
             };

@@ -4,14 +4,15 @@
 //! costs the sub-ids, not the attribution (DOMAIN 2.6).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{BatchLoop, Batcher, Bounds, batcher};
 use crate::config::Clicks;
-use crate::intake::recorder::{ANSWER_WITHIN, COME_AGAIN, Unavailable};
-use crate::store::Store;
+use crate::intake::recorder::{ANSWER_WITHIN, COME_AGAIN, MOST_TRIES, Unavailable};
 use crate::store::recording::NewClick;
+use crate::store::{Store, StoreError, in_time};
 
 /// Whether a click was new; `Err` where it could not be stored.
 type Written = Result<bool, Unavailable>;
@@ -74,7 +75,7 @@ impl ClickWriterLoop {
         let handle = move |clicks: Vec<NewClick>| {
             let store = Arc::clone(&store);
             async move {
-                match store.record_clicks(&clicks).await {
+                match written(&*store, &clicks).await {
                     Ok(new) => new.into_iter().map(Ok).collect(),
                     Err(error) => {
                         tracing::error!(clicks = clicks.len(), %error, "clicks could not be stored");
@@ -84,5 +85,19 @@ impl ClickWriterLoop {
             }
         };
         self.clicks.run(drained, handle).await;
+    }
+}
+
+/// Stores clicks; what collided with another instance is tried again.
+async fn written(store: &dyn Store, clicks: &[NewClick]) -> Result<Vec<bool>, StoreError> {
+    let mut tries = 1;
+    loop {
+        match in_time(store.record_clicks(clicks)).await {
+            Err(StoreError::Collision(_)) if tries < MOST_TRIES => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(rand::random_range(1..=10))).await;
+            }
+            other => return other,
+        }
     }
 }

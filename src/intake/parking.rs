@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::domain::verdict::Verdict;
 use crate::intake::recorder::Booker;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, in_time};
 
 /// Wait keys that are woken in one transaction.
 const KEYS_AT_ONCE: i64 = 200;
@@ -51,7 +51,7 @@ impl Parking {
 
     async fn look(&self, stopping: &CancellationToken) -> Result<(), StoreError> {
         loop {
-            let ready = self.store.parked_ready(KEYS_AT_ONCE).await?;
+            let ready = in_time(self.store.parked_ready(KEYS_AT_ONCE)).await?;
             if ready.is_empty() || stopping.is_cancelled() {
                 break;
             }
@@ -65,7 +65,7 @@ impl Parking {
     }
 
     async fn expire(&self) -> Result<(), StoreError> {
-        while self.store.expire_parked(self.clock.now(), KEYS_AT_ONCE).await? > 0 {}
+        while in_time(self.store.expire_parked(self.clock.now(), KEYS_AT_ONCE)).await? > 0 {}
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ use crate::store::{Store, StoreError, in_time};
 /// How long a sender is kept waiting before it is told to come again (RELIABILITY section 4: 503 within 5 s).
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_millis(4_500);
 /// How often a batch that collided, or found the configuration moved, is tried before it is given up.
-const MOST_TRIES: u32 = 8;
+pub(super) const MOST_TRIES: u32 = 8;
 /// Commissions that waited for a rate and are booked in one transaction.
 const BOOKED_AT_ONCE: i64 = 200;
 
@@ -232,7 +232,7 @@ impl Booker {
                     answers
                 }
                 Err(error) => {
-                    if !error.is_about_the_rows() {
+                    if matches!(error, StoreError::Unavailable(_)) {
                         self.storing.refused();
                     }
                     tracing::error!(arrivals = arrivals.len(), %error, cause = ?std::error::Error::source(&error),

@@ -7,8 +7,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a refusal counts while nothing else is recorded: longer than the alert watch takes from round to round.
-const COUNTS_FOR: Duration = Duration::from_secs(20);
+/// How long a refusal keeps an instance from being ready while nothing else is recorded.
+pub const UNREADY_FOR: Duration = Duration::from_secs(20);
+/// How long it keeps an alert open, so that one who is not sent to any more does not close it and open it again.
+pub const ALERTS_FOR: Duration = Duration::from_secs(300);
 
 /// What became of the latest transaction that recorded something.
 #[derive(Debug, Default)]
@@ -25,10 +27,10 @@ impl Storing {
         *self.refused_at() = Some(Instant::now());
     }
 
-    /// Whether the latest transaction stored nothing, a moment ago.
+    /// Whether the latest transaction stored nothing, and that was not longer ago.
     #[must_use]
-    pub fn is_refused(&self) -> bool {
-        self.refused_at().is_some_and(|at| at.elapsed() < COUNTS_FOR)
+    pub fn refused_within(&self, time: Duration) -> bool {
+        self.refused_at().is_some_and(|at| at.elapsed() < time)
     }
 
     fn refused_at(&self) -> MutexGuard<'_, Option<Instant>> {

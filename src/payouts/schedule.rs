@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Payouts;
-use crate::store::StoreError;
+use crate::store::{StoreError, in_time};
 
 /// Terms that are read at once.
 const TERMS_AT_ONCE: i64 = 100;
@@ -38,7 +38,8 @@ impl Schedule {
     /// Makes what is due. What cannot be made now does not hold up the others.
     async fn round(&self, stopping: &CancellationToken) -> Result<(), StoreError> {
         loop {
-            let due = self.payouts.store.due_payout_terms(self.payouts.clock.now(), TERMS_AT_ONCE).await?;
+            let due = self.payouts.store.due_payout_terms(self.payouts.clock.now(), TERMS_AT_ONCE);
+            let due = in_time(due).await?;
             let mut moved_on = false;
             for terms in due {
                 if stopping.is_cancelled() {

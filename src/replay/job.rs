@@ -111,7 +111,7 @@ impl Jobs {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        if let Err(error) = self.store.release_replay(job.id, lease_id).await {
+        if let Err(error) = in_time(self.store.release_replay(job.id, lease_id)).await {
             tracing::warn!(replay = %job.id, %error, "a replay is held until its lease runs out");
         }
     }

@@ -62,21 +62,32 @@ pub trait Store:
     /// [`StoreError::Unavailable`].
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// How far the database's clock is ahead of the machine's, in microseconds; zero for an embedded engine.
+    /// How far the database's clock is ahead of the machine's, in microseconds; zero for an embedded engine, `None` where
+    /// the answer took so long that it tells nothing.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn clock_offset_micros(&self) -> Result<i64, StoreError>;
+    async fn clock_offset_micros(&self) -> Result<Option<i64>, StoreError>;
 
-    /// Claims this database for one process, for as long as the store lives: the in-process queue belongs to
-    /// one process. `false` when another process holds it.
+    /// Occupies this database, for as long as the store lives; called again, makes sure that it still does, and does so anew
+    /// where that was lost. `false` when another process stands in the way: any, for one that works alone; one that
+    /// works alone, for one of several.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn claim_alone(&self) -> Result<bool, StoreError>;
+    async fn occupy(&self, company: Company) -> Result<bool, StoreError>;
 
     /// Lets go of all connections.
     async fn close(&self);
+}
+
+/// With whom an instance works on a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// With nobody: its queue is in its own process.
+    Alone,
+    /// With others, through a broker. SQLite knows no company: there it is the same as alone.
+    Several,
 }
 
 /// Why the store did not do what it was asked. Whether to try again is decided here, by the kind.
@@ -133,11 +144,11 @@ impl From<sqlx::Error> for StoreError {
         match code.as_str() {
             // PostgreSQL: deadlock, serialisation failure, lock timeout.
             "40P01" | "40001" | "55P03" => Self::Collision(error),
-            // PostgreSQL: connection, resources, operator intervention, system errors; read-only while failing over.
-            code if code.len() == 5 && ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
+            // PostgreSQL: data, constraints, statements, what a trigger raises. All else is about the connection, the server
+            // or the moment: cut off while idle in a transaction, out of space, failing over, shutting down.
+            code if code.len() == 5 && !["22", "23", "42", "P0"].iter().any(|class| code.starts_with(class)) => {
                 Self::Unavailable(error)
             }
-            "25006" => Self::Unavailable(error),
             // SQLite primary result codes, the low byte of the extended one: busy, locked, read-only, I/O, full,
             // cannot open.
             code => match code.parse::<u32>().map(|code| code & 0xff) {
@@ -157,8 +168,16 @@ const USE_CASE_TIMEOUT: Duration = Duration::from_secs(15);
 /// # Errors
 /// [`StoreError::Unavailable`] after 15 s, else its own.
 pub async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    in_time_of(USE_CASE_TIMEOUT, work).await
+}
+
+/// As [`in_time`], with a time of the caller's own.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the time is over, else its own.
+pub async fn in_time_of<T>(time: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let timed_out = |_| StoreError::Unavailable(sqlx::Error::PoolTimedOut);
-    tokio::time::timeout(USE_CASE_TIMEOUT, work).await.map_err(timed_out)?
+    tokio::time::timeout(time, work).await.map_err(timed_out)?
 }
 
 /// What both engines need to know.

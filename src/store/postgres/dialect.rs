@@ -2,14 +2,15 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Postgres, Row, Transaction};
 use tokio::sync::Mutex;
 
 use super::super::rows::{Column, Rows};
-use super::super::{StoreError, StoreSettings, migrations};
+use super::super::{Company, StoreError, StoreSettings, migrations};
+use crate::clock::Clock;
 use crate::domain::ids::EndpointId;
 use crate::domain::secret::MasterKey;
 use crate::domain::time::Timestamp;
@@ -26,8 +27,12 @@ pub const FOR_UPDATE: &str = "FOR UPDATE";
 /// Appended to a SELECT that takes work which others may be taking too.
 pub const SKIP_LOCKED: &str = "FOR UPDATE SKIP LOCKED";
 
-/// The number of the session lock that says "one process, no broker": "postback" in ASCII.
-const ALONE_LOCK: i64 = 0x706f_7374_6261_636b;
+/// The number of the session lock by which instances occupy a database: "postback" in ASCII.
+const COMPANY_LOCK: i64 = 0x706f_7374_6261_636b;
+/// A round trip that takes longer does not tell what time it is at the server.
+const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(500);
+/// How long a connection that comes back to the pool may take to answer, before it is given up.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// A PostgreSQL database, connected.
 #[derive(Clone)]
@@ -35,7 +40,7 @@ pub struct Engine {
     pub(super) reader: PgPool,
     pub(super) master_key: Arc<MasterKey>,
     options: PgConnectOptions,
-    alone: Arc<Mutex<Option<PgConnection>>>,
+    occupied: Arc<Mutex<Option<PgConnection>>>,
 }
 
 impl Engine {
@@ -53,13 +58,25 @@ impl Engine {
                 ("timezone", "UTC".to_owned()),
                 // Compiling a list's plan took it 2 s, running it 60 ms.
                 ("jit", "off".to_owned()),
+                // An instance that vanished without a word: its locks are free again after a minute.
+                ("tcp_keepalives_idle", "30".to_owned()),
+                ("tcp_keepalives_interval", "10".to_owned()),
+                ("tcp_keepalives_count", "3".to_owned()),
             ]);
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
+            // The pool's own test waits for ever, and the connection's place in the pool with it, where the server vanished
+            // without a word.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    let answered = tokio::time::timeout(SIGN_OF_LIFE, connection.ping()).await;
+                    answered.map_or(Err(sqlx::Error::PoolTimedOut), |alive| alive.map(|()| true))
+                })
+            })
             .connect_with(options.clone())
             .await?;
-        Ok(Self { reader: pool, master_key: settings.master_key.clone(), options, alone: Arc::default() })
+        Ok(Self { reader: pool, master_key: settings.master_key.clone(), options, occupied: Arc::default() })
     }
 
     /// A transaction that may write. BEGIN runs in a task of its own: dropping sqlx's future of it half-way
@@ -82,29 +99,42 @@ impl Engine {
         migrations::postgres().run(&self.reader).await.map_err(migrations::failed)
     }
 
-    pub(super) async fn measure_offset_micros(&self) -> Result<i64, StoreError> {
-        let before = crate::clock::Clock::system().now();
-        let row = sqlx::query("SELECT clock_timestamp() AS at").fetch_one(&self.reader).await?;
+    /// The server is asked on a connection that is there already, so that only the round trip counts: an offset that is
+    /// wrong by a lease would end the leases of every instance.
+    pub(super) async fn measure_offset_micros(&self) -> Result<Option<i64>, StoreError> {
+        let mut connection = self.reader.acquire().await?;
+        let (here, began) = (Clock::system().now(), Instant::now());
+        let row = sqlx::query("SELECT clock_timestamp() AS at").fetch_one(&mut *connection).await?;
+        let took = began.elapsed();
         let there: Timestamp = row.try_get("at")?;
-        let after = crate::clock::Clock::system().now();
-        let middle = before.micros().midpoint(after.micros());
-        Ok(there.micros().saturating_sub(middle))
+        let offset = there.micros().saturating_sub(here.plus(took / 2).micros());
+        Ok((took <= LONGEST_ROUND_TRIP).then_some(offset))
     }
 
-    /// A session lock on a connection of its own; the server frees it when the connection ends.
-    pub(super) async fn lock_alone(&self) -> Result<bool, StoreError> {
-        let mut connection = PgConnection::connect_with(&self.options).await?;
-        let row = sqlx::query("SELECT pg_try_advisory_lock($1) AS taken").bind(ALONE_LOCK).fetch_one(&mut connection);
-        let taken: bool = row.await?.try_get("taken")?;
-        if taken {
-            *self.alone.lock().await = Some(connection);
+    /// A session lock on a connection of its own, shared by those who work in company; the server frees it when the
+    /// connection ends.
+    pub(super) async fn lock(&self, company: Company) -> Result<bool, StoreError> {
+        let mut held = self.occupied.lock().await;
+        if let Some(mut connection) = held.take() {
+            // One that does not answer is dropped here, also when the caller waits no longer.
+            if connection.ping().await.is_ok() {
+                *held = Some(connection);
+                return Ok(true);
+            }
         }
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        let select = match company {
+            Company::Alone => "SELECT pg_try_advisory_lock($1) AS taken",
+            Company::Several => "SELECT pg_try_advisory_lock_shared($1) AS taken",
+        };
+        let taken: bool = sqlx::query(select).bind(COMPANY_LOCK).fetch_one(&mut connection).await?.try_get("taken")?;
+        *held = taken.then_some(connection);
         Ok(taken)
     }
 
     pub(super) async fn close_pools(&self) {
         self.reader.close().await;
-        self.alone.lock().await.take();
+        self.occupied.lock().await.take();
     }
 
     pub(super) const NAME: &str = "postgres";

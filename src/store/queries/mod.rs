@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use sqlx::Row;
 
 use super::dialect::{DbRow, Engine};
-use crate::store::{Store, StoreError};
+use crate::store::{Company, Store, StoreError};
 
 #[async_trait]
 impl Store for Engine {
@@ -42,12 +42,12 @@ impl Store for Engine {
         Ok(transaction.rollback().await?)
     }
 
-    async fn clock_offset_micros(&self) -> Result<i64, StoreError> {
+    async fn clock_offset_micros(&self) -> Result<Option<i64>, StoreError> {
         self.measure_offset_micros().await
     }
 
-    async fn claim_alone(&self) -> Result<bool, StoreError> {
-        self.lock_alone().await
+    async fn occupy(&self, company: Company) -> Result<bool, StoreError> {
+        self.lock(company).await
     }
 
     async fn close(&self) {

@@ -15,7 +15,7 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, Connection as _, Sqlite, Transaction};
 
 use super::super::rows::{Column, Rows};
-use super::super::{StoreError, StoreSettings, migrations};
+use super::super::{Company, StoreError, StoreSettings, migrations};
 use crate::domain::ids::EndpointId;
 use crate::domain::secret::MasterKey;
 use crate::domain::time::Timestamp;
@@ -42,7 +42,7 @@ pub struct Engine {
     pub(super) reader: SqlitePool,
     pub(super) master_key: Arc<MasterKey>,
     path: PathBuf,
-    alone: Arc<Mutex<Option<File>>>,
+    occupied: Arc<Mutex<Option<File>>>,
 }
 
 impl Engine {
@@ -74,7 +74,7 @@ impl Engine {
             reader,
             master_key: settings.master_key.clone(),
             path: path.to_owned(),
-            alone: Arc::default(),
+            occupied: Arc::default(),
         })
     }
 
@@ -95,18 +95,22 @@ impl Engine {
         Ok(transaction.commit().await?)
     }
 
-    pub(super) async fn measure_offset_micros(&self) -> Result<i64, StoreError> {
-        Ok(0)
+    pub(super) async fn measure_offset_micros(&self) -> Result<Option<i64>, StoreError> {
+        Ok(Some(0))
     }
 
     /// An OS lock on a file beside the database; the system frees it when the process ends, however it ends.
-    pub(super) async fn lock_alone(&self) -> Result<bool, StoreError> {
+    pub(super) async fn lock(&self, _company: Company) -> Result<bool, StoreError> {
+        let mut held = self.occupied.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_some() {
+            return Ok(true);
+        }
         let path = self.path.with_extension("lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
         let file = file.map_err(|error| StoreError::Unavailable(sqlx::Error::Io(error)))?;
         match file.try_lock() {
             Ok(()) => {
-                *self.alone.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+                *held = Some(file);
                 Ok(true)
             }
             Err(std::fs::TryLockError::WouldBlock) => Ok(false),
@@ -117,7 +121,7 @@ impl Engine {
     pub(super) async fn close_pools(&self) {
         self.reader.close().await;
         self.writer.close().await;
-        self.alone.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.occupied.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     pub(super) const NAME: &str = "sqlite";

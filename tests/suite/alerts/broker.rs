@@ -40,9 +40,12 @@ async fn a_queue_that_refuses_is_told_and_that_it_takes_again_too() {
     hands.unbind(&queue, &exchange, "work").await;
     sell(&service, &shop, "one").await;
     operations.told_both(Alert::PublishRefused, "", &["open"]).await;
+    let health = service.state.relay.health();
+    assert!(!health.publishing && health.detail.unwrap().contains("no queue is bound"), "it is connected all the same");
     hands.bind(&queue, &exchange, "work").await;
     operations.told_both(Alert::PublishRefused, "", &["open", "closed"]).await;
     eventually("it arrived", async || receiver.posts().len() == 1).await;
+    assert!(service.state.relay.health().publishing);
     service.stop().await;
 }
 

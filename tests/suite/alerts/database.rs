@@ -12,6 +12,7 @@ use crate::support::site::{Site, Stack, on_both_stacks};
 
 on_both_stacks! {
     a_database_that_takes_no_writes_is_told_and_that_it_does_again_too
+    postbacks_that_cannot_be_stored_are_told_although_the_probe_succeeds
 }
 
 /// What keeps the database from taking writes.
@@ -78,5 +79,17 @@ async fn a_database_that_takes_no_writes_is_told_and_that_it_does_again_too(stac
     let past = service.state.store.alerts(&past, Page { before: None, limit: 10 }).await.unwrap();
     assert!(past.iter().any(|view| view.name == "database_unreachable" && view.closed_at.is_some()), "{past:?}");
     drop(trouble);
+    service.stop().await;
+}
+
+/// As on a disk with room for one page; what the recorder then notes, `http::bad_input` shows.
+async fn postbacks_that_cannot_be_stored_are_told_although_the_probe_succeeds(stack: Stack) {
+    let operations = Operations::start().await;
+    let service = operations.of(Site::new(stack).await).start().await;
+    let storing = service.state.recorder.storing();
+    storing.refused();
+    operations.told_both(Alert::DatabaseUnreachable, "", &["open"]).await;
+    storing.stored();
+    operations.told_both(Alert::DatabaseUnreachable, "", &["open", "closed"]).await;
     service.stop().await;
 }

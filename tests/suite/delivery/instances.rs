@@ -67,6 +67,19 @@ async fn refuses_a_second(site: Site) {
 }
 
 #[tokio::test]
+async fn one_that_forgot_the_broker_is_refused_beside_others_and_they_beside_it() {
+    let together = Site::new(Stack::Brokered).await;
+    let alone = together.again().with("queue.amqp_url", "");
+    let (one, other) = (together.start().await, together.start().await);
+    assert!(matches!(alone.try_start().await.map(|_| ()), Err(StartError::NotAlone)));
+    one.stop().await;
+    other.stop().await;
+    let one = alone.start().await;
+    assert!(matches!(together.try_start().await.map(|_| ()), Err(StartError::NotInCompany)));
+    one.stop().await;
+}
+
+#[tokio::test]
 async fn a_revoked_key_is_refused_everywhere_within_five_seconds() {
     let site = Site::new(Stack::Brokered).await;
     let (one, other) = (site.start().await, site.start().await);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use postback::domain::booking::Outcome;
 use postback::domain::verdict::Verdict;
-use postback::store::StoreError;
 use postback::store::recording::Arrival;
+use postback::store::{Company, StoreError};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -17,7 +17,8 @@ use crate::support::world::{World, said, with};
 on_both_engines!(
     of_64_copies_at_once_one_is_accepted,
     overlapping_batches_collide_at_most_and_succeed_when_retried,
-    of_many_openers_of_a_claim_one_wins,
+    of_many_who_want_to_be_alone_one_is,
+    who_is_alone_and_who_is_not_keep_each_other_out,
 );
 
 /// Records as the recorder does: a collision is tried again.
@@ -90,12 +91,29 @@ async fn overlapping_batches_collide_at_most_and_succeed_when_retried(kind: Kind
     assert_eq!(raw.count("parked").await, 0);
 }
 
-async fn of_many_openers_of_a_claim_one_wins(kind: Kind) {
+async fn of_many_who_want_to_be_alone_one_is(kind: Kind) {
     let world = World::new(kind).await;
     let second = world.database.again(&world.database.settings).await;
-    assert!(world.database.claim_alone().await.unwrap());
-    assert!(!second.claim_alone().await.unwrap(), "another process has it");
+    assert!(world.database.occupy(Company::Alone).await.unwrap());
+    assert!(world.database.occupy(Company::Alone).await.unwrap(), "it stands");
+    assert!(!second.occupy(Company::Alone).await.unwrap(), "another process has it");
     world.database.close().await;
-    assert!(second.claim_alone().await.unwrap(), "it is free when its holder is gone");
+    assert!(second.occupy(Company::Alone).await.unwrap(), "it is free when its holder is gone");
     second.close().await;
+}
+
+async fn who_is_alone_and_who_is_not_keep_each_other_out(kind: Kind) {
+    let world = World::new(kind).await;
+    let again = async || world.database.again(&world.database.settings).await;
+    let (second, third, fourth) = (again().await, again().await, again().await);
+    let in_company = kind == Kind::Postgres;
+    assert!(world.database.occupy(Company::Several).await.unwrap());
+    assert_eq!(second.occupy(Company::Several).await.unwrap(), in_company, "SQLite serves one process");
+    assert!(!third.occupy(Company::Alone).await.unwrap(), "there are others");
+    world.database.close().await;
+    second.close().await;
+    assert!(third.occupy(Company::Alone).await.unwrap());
+    assert!(!fourth.occupy(Company::Several).await.unwrap(), "one believes that it is alone");
+    fourth.close().await;
+    third.close().await;
 }

@@ -101,8 +101,10 @@ async fn disk_full_on_sqlite() {
     assert!(number > 20, "some had room: {number}");
     unavailable(&sent(number)).await;
     assert_eq!(setup.call("GET", "/livez").send().await.status, 200);
+    assert_eq!(setup.call("GET", "/readyz").send().await.expect(503)["database"], false, "its probe may have room");
     process.lift_file_limit().await;
     eventually("there is room again", async || sent(number).send().await.status == 200).await;
+    assert_eq!(setup.call("GET", "/readyz").send().await.expect(200)["ready"], true);
     assert_eq!(sent(number).send().await.expect(200)["verdict"], "duplicate");
     assert_eq!(sent(1).send().await.expect(200)["verdict"], "duplicate");
 }
@@ -120,11 +122,14 @@ async fn disk_full_on_postgres() {
     .unwrap();
     let begun = Instant::now();
     let reply = postback(&world.service, &world.key, "e1").send().await;
+    let ready = world.call("GET", "/readyz").send().await;
     // The next test gets this database too, so the disk is mended before anything is judged.
     raw.execute("DROP TRIGGER full_disk ON receipts; DROP FUNCTION full_disk()").await.unwrap();
     refused(&reply, 503, "unavailable");
     assert!(reply.header("retry-after").is_some() && begun.elapsed() < WITHIN);
+    assert_eq!(ready.expect(503)["database"], false, "its probe had room");
     assert_eq!(postback(&world.service, &world.key, "e1").send().await.expect(200)["verdict"], "accepted");
+    assert_eq!(world.call("GET", "/readyz").send().await.expect(200)["ready"], true);
 }
 
 /// Somebody else's transaction, in whose way every write is.
