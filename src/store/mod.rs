@@ -62,12 +62,6 @@ pub trait Store:
     /// [`StoreError::Unavailable`].
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// How far the database's clock is ahead of the machine's, in microseconds; zero for an embedded engine.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    async fn clock_offset_micros(&self) -> Result<i64, StoreError>;
-
     /// Claims this database for one process, for as long as the store lives: the in-process queue belongs to
     /// one process. `false` when another process holds it.
     ///
