@@ -177,8 +177,8 @@ impl Lifecycle {
         }
     }
 
-    /// Waits for the stop and goes through its stages.
-    async fn ended(&self) -> Stopped {
+    /// Waits for the stop, by whatever asks for it but a signal, and goes through its stages.
+    pub async fn ended(&self) -> Stopped {
         let life = &self.0;
         life.stopping.cancelled().await;
         tokio::select! {

@@ -220,7 +220,7 @@ async fn open_base(settings: Settings, clock: Clock, lifecycle: &Lifecycle) -> R
 
 fn start_relay(base: &Base, lifecycle: &Lifecycle) -> Relay {
     let (relay, loops) = Relay::new(
-        Arc::clone(&base.store),
+        base.store.clone(),
         Arc::clone(&base.queue),
         (base.permits.clone(), base.breakers.clone()),
         base.clock.clone(),
@@ -276,15 +276,15 @@ fn start_intake(base: &Base, relay: &Relay, lifecycle: &Lifecycle) -> Intake {
 /// The worker, what is held, and the sweeper.
 fn start_delivery(base: &Base, relay: &Relay, lifecycle: &Lifecycle) {
     let parts = WorkerParts {
-        store: Arc::clone(&base.store),
+        store: base.store.clone(),
         queue: Arc::clone(&base.queue),
         catalog: Arc::clone(&base.catalog),
-        sender: base.sender.clone(),
+        sender: Arc::new(base.sender.clone()),
         relay: relay.clone(),
         permits: base.permits.clone(),
         breakers: base.breakers.clone(),
         disabler: Disabler {
-            store: Arc::clone(&base.store),
+            store: base.store.clone(),
             catalog: Arc::clone(&base.catalog),
             relay: relay.clone(),
             clock: base.clock.clone(),
@@ -300,7 +300,7 @@ fn start_delivery(base: &Base, relay: &Relay, lifecycle: &Lifecycle) {
     spawn_until_drained(lifecycle, "finishes", finish);
     lifecycle.spawn("worker", worker.run(lifecycle.stopping()));
     let holding = Holding {
-        store: Arc::clone(&base.store),
+        store: base.store.clone(),
         catalog: Arc::clone(&base.catalog),
         relay: relay.clone(),
         clock: base.clock.clone(),
@@ -308,7 +308,7 @@ fn start_delivery(base: &Base, relay: &Relay, lifecycle: &Lifecycle) {
     };
     lifecycle.spawn("holding", holding.run(lifecycle.stopping()));
     let sweeper = Sweeper {
-        store: Arc::clone(&base.store),
+        store: base.store.clone(),
         relay: relay.clone(),
         policy: base.policy.clone(),
         clock: base.clock.clone(),
@@ -353,7 +353,7 @@ fn spawn_until_drained(lifecycle: &Lifecycle, name: &'static str, writer: impl F
 
 /// The configuration, with a key that vouches for click ids in it.
 async fn load_catalog(store: &Arc<dyn Store>, clock: &Clock) -> Result<Arc<CatalogCache>, StartError> {
-    let catalog = CatalogCache::load(Arc::clone(store)).await?;
+    let catalog = CatalogCache::load(store.clone()).await?;
     if catalog.current().newest_mac_key().is_none() {
         let key = MacKey { number: 1, secret: Arc::new(ClickMacKey::generate()) };
         match store.put(&[Entry::MacKey { key, created_at: clock.now() }]).await {

@@ -106,7 +106,7 @@ impl Desk {
     }
 
     async fn judge(&self) -> Result<Judge, Failure> {
-        let catalog = CatalogCache::load(Arc::clone(&self.store)).await?;
+        let catalog = CatalogCache::load(self.store.clone()).await?;
         Ok(Judge::new(Arc::clone(&self.store), catalog, self.clock.clone(), &self.settings))
     }
 

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::{BatchLoop, Batcher, Bounds, batcher};
 use crate::clock::Clock;
 use crate::config::Delivery;
-use crate::store::deliveries::{Claim, Claimed, Finished, Settled};
-use crate::store::{Store, StoreError, in_time};
+use crate::domain::time::Timestamp;
+use crate::store::deliveries::{Claim, Claimed, Deliveries, Finished, Settled};
+use crate::store::{StoreError, in_time};
 
 /// Claims, or finishes, written in one transaction.
 const GROUP: usize = 256;
@@ -37,7 +38,7 @@ pub struct Commits {
 pub struct WorkerLoops {
     claims: BatchLoop<Claim, Answered>,
     finishes: BatchLoop<Finished, Settled>,
-    store: Arc<dyn Store>,
+    store: Arc<dyn Deliveries>,
     clock: Clock,
     lease: Duration,
     republish_after: Duration,
@@ -45,7 +46,7 @@ pub struct WorkerLoops {
 
 /// Both sides of the worker's group commits.
 #[must_use]
-pub fn commits(store: &Arc<dyn Store>, clock: &Clock, settings: &Delivery) -> (Commits, WorkerLoops) {
+pub fn commits(store: &Arc<dyn Deliveries>, clock: &Clock, settings: &Delivery) -> (Commits, WorkerLoops) {
     let (claims, serve_claims) = batcher(Bounds::new(settings.max_in_flight, GROUP));
     let (finishes, serve_finishes) = batcher(Bounds::new(settings.max_in_flight, GROUP));
     let loops = WorkerLoops {
@@ -66,16 +67,16 @@ impl WorkerLoops {
         drained: CancellationToken,
     ) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
         let Self { claims, finishes, store, clock, lease, republish_after } = self;
-        let claiming = Claiming { store: Arc::clone(&store), clock, lease };
+        let claiming = Claiming { store: Arc::clone(&store), clock: clock.clone(), lease };
         let claim = claims.run(drained.clone(), move |claims: Vec<Claim>| {
             let claiming = claiming.clone();
             async move { claiming.claim(&claims).await }
         });
         let finish = finishes.run(drained, move |finished: Vec<Finished>| {
-            let store = Arc::clone(&store);
+            let (store, clock) = (Arc::clone(&store), clock.clone());
             async move {
                 let work = |part| store.finish(part, republish_after);
-                one_by_one_at_worst("finish", &finished, work, || Settled::LeaseLost).await
+                one_by_one_at_worst("finish", &clock, &finished, work, || Settled::LeaseLost).await
             }
         });
         (claim, finish)
@@ -84,7 +85,7 @@ impl WorkerLoops {
 
 #[derive(Clone)]
 struct Claiming {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Deliveries>,
     clock: Clock,
     lease: Duration,
 }
@@ -99,7 +100,7 @@ impl Claiming {
                 Ok(answers(&part, claims.claimed))
             }
         };
-        one_by_one_at_worst("claim", claims, work, || None).await
+        one_by_one_at_worst("claim", &self.clock, claims, work, || None).await
     }
 }
 
@@ -116,6 +117,7 @@ fn answers(claims: &[Claim], mut claimed: Vec<Claimed>) -> Vec<Answered> {
 /// other. Such a row is answered with `refused` and comes up again when its lease, or its hint's time, runs out.
 async fn one_by_one_at_worst<'a, T, R, F>(
     what: &'static str,
+    clock: &Clock,
     items: &'a [T],
     work: impl Fn(&'a [T]) -> F,
     refused: impl Fn() -> R,
@@ -126,7 +128,7 @@ where
     let mut answers = Vec::with_capacity(items.len());
     let mut parts = vec![items];
     while let Some(part) = parts.pop() {
-        match until_it_works(what, || work(part)).await {
+        match until_it_works(what, clock, || work(part)).await {
             Ok(answered) => answers.extend(answered),
             Err(_) if part.len() > 1 => {
                 let (first, second) = part.split_at(part.len() / 2);
@@ -143,7 +145,7 @@ where
 
 /// Tries until the database takes it. Whoever waits is cut off at the end of the drain time; the rows then come up
 /// again when their leases run out. An error means that the rows themselves are refused.
-async fn until_it_works<T, F>(what: &'static str, work: impl Fn() -> F) -> Result<T, StoreError>
+async fn until_it_works<T, F>(what: &'static str, clock: &Clock, work: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
@@ -159,7 +161,30 @@ where
         };
         tracing::warn!(what, %error, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
             "the database did not take it; it is tried again");
-        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        tokio::time::sleep(spread(pause, clock.now())).await;
         pause = (pause * 2).min(AGAIN_UP_TO);
+    }
+}
+
+/// Between half of `pause` and all of it, so that instances which lost the same database do not come back in step. The last
+/// digits of the time are chance enough for that, and unlike other chance the simulation of delivery can play them again.
+fn spread(pause: Duration, now: Timestamp) -> Duration {
+    let half = pause / 2;
+    let digits = u64::try_from(now.micros()).unwrap_or(0);
+    let within = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).max(1);
+    half + Duration::from_micros(digits % within)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_spread_over_its_second_half() {
+        let pause = Duration::from_millis(50);
+        let spread = |micros| spread(pause, Timestamp::from_micros(micros));
+        assert_eq!((spread(0), spread(24_999)), (pause / 2, pause - Duration::from_micros(1)));
+        assert_eq!(spread(1_700_000_000_007_000), pause / 2 + Duration::from_micros(7_000));
+        assert_eq!(super::spread(Duration::ZERO, Timestamp::from_micros(7)), Duration::ZERO);
     }
 }

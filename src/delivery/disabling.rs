@@ -16,9 +16,9 @@ use crate::domain::event::EventType;
 use crate::domain::outbox::{News, Outbox};
 use crate::domain::time::Timestamp;
 use crate::intake::catalog_cache::CatalogCache;
-use crate::store::endpoints::Disabling;
+use crate::store::endpoints::{Disabling, Endpoints};
 use crate::store::outbox::OutboxTerms;
-use crate::store::{Store, StoreError, in_time};
+use crate::store::{StoreError, in_time};
 
 /// The reason where the receiver answered 410.
 pub const GONE: &str = "the receiver answered 410: this address is gone";
@@ -29,7 +29,7 @@ pub const BY_A_PERSON: &str = "disabled by an admin";
 #[derive(Clone)]
 #[expect(missing_docs, reason = "the rooms that it stands between")]
 pub struct Disabler {
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn Endpoints>,
     pub catalog: Arc<CatalogCache>,
     pub relay: Relay,
     pub clock: Clock,

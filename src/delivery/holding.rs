@@ -13,7 +13,8 @@ use crate::clock::Clock;
 use crate::delivery::relay::Relay;
 use crate::domain::endpoint::EndpointStatus;
 use crate::intake::catalog_cache::CatalogCache;
-use crate::store::{Store, StoreError, in_time};
+use crate::store::endpoints::Endpoints;
+use crate::store::{StoreError, in_time};
 
 /// Between two rounds.
 const EVERY: Duration = Duration::from_secs(1);
@@ -23,7 +24,7 @@ const HELD_AT_ONCE: i64 = 1_000;
 /// Looks round after round.
 #[expect(missing_docs, reason = "the rooms that it stands between")]
 pub struct Holding {
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn Endpoints>,
     pub catalog: Arc<CatalogCache>,
     pub relay: Relay,
     pub clock: Clock,
@@ -39,6 +40,7 @@ impl Holding {
                 tracing::warn!(%error, "what is held could not be looked through; the next round goes on");
             }
             tokio::select! {
+                biased;
                 () = stopping.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }

@@ -20,7 +20,8 @@ use crate::delivery::permits::Permits;
 use crate::domain::delivery::Hint;
 use crate::metrics::Metrics;
 use crate::queue::{PublishError, Queue, QueueHealth, Route};
-use crate::store::{Store, StoreError, in_time};
+use crate::store::deliveries::Deliveries;
+use crate::store::{StoreError, in_time};
 
 /// Hints in one message. A message is acknowledged as a whole, so a long one is held up by its slowest claim.
 const HINTS_PER_MESSAGE: usize = 64;
@@ -63,7 +64,7 @@ struct Shared {
 pub struct RelayLoops {
     outgoing: BatchLoop<Outgoing, ()>,
     relay: Relay,
-    store: Arc<dyn Store>,
+    store: Arc<dyn Deliveries>,
     queue: Arc<dyn Queue>,
     permits: Permits,
     breakers: Breakers,
@@ -78,7 +79,7 @@ impl Relay {
     /// A relay and the loops that serve it.
     #[must_use]
     pub fn new(
-        store: Arc<dyn Store>,
+        store: Arc<dyn Deliveries>,
         queue: Arc<dyn Queue>,
         (permits, breakers): (Permits, Breakers),
         clock: Clock,
@@ -213,7 +214,7 @@ impl RelayLoops {
 
 #[derive(Clone)]
 struct Publisher {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Deliveries>,
     queue: Arc<dyn Queue>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -259,7 +260,7 @@ impl Publisher {
 
 struct Refiller {
     relay: Relay,
-    store: Arc<dyn Store>,
+    store: Arc<dyn Deliveries>,
     queue: Arc<dyn Queue>,
     permits: Permits,
     breakers: Breakers,
@@ -276,6 +277,7 @@ impl Refiller {
         loop {
             let pause = if more { LOOK_AGAIN } else { LOOK_IDLE };
             tokio::select! {
+                biased;
                 () = stopping.cancelled() => return,
                 () = self.relay.shared.backlog.notified() => more = true,
                 () = tokio::time::sleep(pause) => {}
@@ -324,6 +326,7 @@ impl Refiller {
             return Ok(false);
         }
         tokio::select! {
+            biased;
             () = stopping.cancelled() => {}
             // The receiving half lives as long as the relay.
             _sent = self.relay.shared.direct.send(due) => {}

@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -111,7 +112,21 @@ pub enum OutboundMethod {
     Get,
 }
 
-/// Makes attempts. Cloning shares the connections.
+/// Makes one attempt: [`Sender`] over HTTP, the simulation of delivery (`tests/suite/simulation`) without a network.
+#[async_trait]
+pub trait Outbound: Send + Sync {
+    /// As [`Sender::send`].
+    async fn send(&self, request: OutboundRequest, now: Timestamp) -> AttemptResult;
+}
+
+#[async_trait]
+impl Outbound for Sender {
+    async fn send(&self, request: OutboundRequest, now: Timestamp) -> AttemptResult {
+        Self::send(self, request, now).await
+    }
+}
+
+/// Makes attempts over HTTP. Cloning shares the connections.
 #[derive(Clone)]
 pub struct Sender {
     client: Client<Bounded<HttpsConnector<Connector>>, Full<Bytes>>,

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::delivery::relay::Relay;
 use crate::domain::retry::RetryPolicy;
-use crate::store::{Store, StoreError, in_time};
+use crate::store::deliveries::Deliveries;
+use crate::store::{StoreError, in_time};
 
 /// Leases ended in one transaction.
 const LEASES_AT_ONCE: i64 = 500;
@@ -19,7 +20,7 @@ const LEASES_AT_ONCE: i64 = 500;
 /// Looks for what is overdue, round after round.
 #[expect(missing_docs, reason = "the rooms that it stands between")]
 pub struct Sweeper {
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn Deliveries>,
     pub relay: Relay,
     pub policy: RetryPolicy,
     pub clock: Clock,
@@ -34,6 +35,7 @@ impl Sweeper {
                 tracing::warn!(%error, "a round of the sweeper failed; the next one goes on");
             }
             tokio::select! {
+                biased;
                 () = stopping.cancelled() => return,
                 () = tokio::time::sleep(self.every) => {}
             }

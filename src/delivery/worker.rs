@@ -21,7 +21,7 @@ use crate::delivery::disabling::Disabler;
 use crate::delivery::permits::{Permit, Permits, Place};
 use crate::delivery::relay::Relay;
 use crate::delivery::request::request;
-use crate::delivery::sender::Sender;
+use crate::delivery::sender::Outbound;
 use crate::domain::catalog::Catalog;
 use crate::domain::delivery::{AttemptOutcome, AttemptResult, Hint};
 use crate::domain::endpoint::EndpointStatus;
@@ -31,8 +31,8 @@ use crate::domain::time::Timestamp;
 use crate::intake::catalog_cache::CatalogCache;
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Received};
-use crate::store::deliveries::{Claim, Claimed, Finished, Settled};
-use crate::store::{Store, in_time};
+use crate::store::deliveries::{Claim, Claimed, Deliveries, Finished, Settled};
+use crate::store::in_time;
 
 /// What must be left of a lease, beyond the time an attempt may take, for it to be started.
 const LEASE_MARGIN: Duration = Duration::from_millis(20);
@@ -46,10 +46,10 @@ pub struct Worker {
 }
 
 struct Shared {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Deliveries>,
     queue: Arc<dyn Queue>,
     catalog: Arc<CatalogCache>,
-    sender: Sender,
+    sender: Arc<dyn Outbound>,
     relay: Relay,
     permits: Permits,
     breakers: Breakers,
@@ -69,10 +69,10 @@ struct Shared {
 /// What a worker works with.
 #[expect(missing_docs, reason = "the rooms that it stands between")]
 pub struct WorkerParts {
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn Deliveries>,
     pub queue: Arc<dyn Queue>,
     pub catalog: Arc<CatalogCache>,
-    pub sender: Sender,
+    pub sender: Arc<dyn Outbound>,
     pub relay: Relay,
     pub permits: Permits,
     pub breakers: Breakers,

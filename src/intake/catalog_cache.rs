@@ -12,7 +12,8 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::catalog::Catalog;
-use crate::store::{Store, StoreError, in_time_of};
+use crate::store::configuration::Configuration;
+use crate::store::{StoreError, in_time_of};
 
 /// How often every instance asks whether the configuration has moved.
 const POLL_EVERY: Duration = Duration::from_secs(2);
@@ -22,7 +23,7 @@ const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 /// The current configuration and the way to a newer one.
 pub struct CatalogCache {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Configuration>,
     current: ArcSwap<Catalog>,
     refreshing: Mutex<()>,
 }
@@ -32,7 +33,7 @@ impl CatalogCache {
     ///
     /// # Errors
     /// [`StoreError`] where it cannot be read.
-    pub async fn load(store: Arc<dyn Store>) -> Result<Arc<Self>, StoreError> {
+    pub async fn load(store: Arc<dyn Configuration>) -> Result<Arc<Self>, StoreError> {
         let cache = Self { store, current: ArcSwap::default(), refreshing: Mutex::default() };
         cache.refresh().await?;
         Ok(Arc::new(cache))
@@ -65,6 +66,7 @@ impl CatalogCache {
     pub async fn poll(self: Arc<Self>, stopping: CancellationToken) {
         loop {
             tokio::select! {
+                biased;
                 () = stopping.cancelled() => return,
                 () = tokio::time::sleep(POLL_EVERY) => {}
             }

@@ -194,6 +194,13 @@ pub trait Deliveries: Send + Sync {
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn count_in_state(&self, state: DeliveryState) -> Result<i64, StoreError>;
+
+    /// How far the database's clock, which due times and leases go by, is ahead of the machine's, in microseconds; zero for
+    /// an embedded engine, `None` where the answer took so long that it tells nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn clock_offset_micros(&self) -> Result<Option<i64>, StoreError>;
 }
 
 /// The stored form of what follows an attempt.

@@ -62,13 +62,6 @@ pub trait Store:
     /// [`StoreError::Unavailable`].
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// How far the database's clock is ahead of the machine's, in microseconds; zero for an embedded engine, `None` where
-    /// the answer took so long that it tells nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    async fn clock_offset_micros(&self) -> Result<Option<i64>, StoreError>;
-
     /// Occupies this database, for as long as the store lives; called again, makes sure that it still does, and does so anew
     /// where that was lost. `false` when another process stands in the way: any, for one that works alone; one that
     /// works alone, for one of several.

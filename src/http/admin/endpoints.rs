@@ -171,7 +171,7 @@ fn expected(status: Option<u16>) -> Result<Option<u16>, Problem> {
 fn disabler(context: &Context) -> Disabler {
     let parts = context.parts();
     Disabler {
-        store: Arc::clone(&parts.store),
+        store: parts.store.clone(),
         catalog: Arc::clone(&parts.catalog),
         relay: parts.relay.clone(),
         clock: parts.clock.clone(),

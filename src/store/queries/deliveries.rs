@@ -206,6 +206,10 @@ impl Deliveries for Engine {
         let select = sqlx::query("SELECT count(*) AS found FROM deliveries WHERE state = $1").bind(to_name(&state));
         Ok(select.fetch_one(&self.reader).await?.try_get("found")?)
     }
+
+    async fn clock_offset_micros(&self) -> Result<Option<i64>, StoreError> {
+        self.measure_offset_micros().await
+    }
 }
 
 /// The state that these changes expect. It is bound with the rows and not written into the statement: a literal would let

@@ -42,10 +42,6 @@ impl Store for Engine {
         Ok(transaction.rollback().await?)
     }
 
-    async fn clock_offset_micros(&self) -> Result<Option<i64>, StoreError> {
-        self.measure_offset_micros().await
-    }
-
     async fn occupy(&self, company: Company) -> Result<bool, StoreError> {
         self.lock(company).await
     }
