@@ -25,6 +25,29 @@ const PUBLISHED: [&str; 3] = ["taken", "unavailable", "refused"];
 const CLICKS: [&str; 3] = ["stored", "dropped", "unknown_link"];
 const PRUNED: [&str; 2] = ["receipts", "events"];
 
+/// What became of messages that were given to the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// It took so many.
+    pub taken: u64,
+    /// It refused so many.
+    pub refused: u64,
+    /// Of so many it did not say, or it could not be reached.
+    pub unavailable: u64,
+}
+
+impl Published {
+    /// What came after `earlier`.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self {
+            taken: self.taken.saturating_sub(earlier.taken),
+            refused: self.refused.saturating_sub(earlier.refused),
+            unavailable: self.unavailable.saturating_sub(earlier.unavailable),
+        }
+    }
+}
+
 /// Every metric of one service. Those without a label are fields; the others are set through methods.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -47,6 +70,8 @@ pub struct Metrics {
     pub deliveries_dead: IntGauge,
     queue_messages: IntGaugeVec,
     queue_connected: IntGaugeVec,
+    /// `postback_past_the_queue`: whether due deliveries go to this instance's workers without the queue.
+    pub past_the_queue: IntGauge,
     publishes: IntCounterVec,
     /// `postback_sweeper_republished_total`: deliveries that nobody claimed in time and that were hinted at again.
     pub sweeper_republished: IntCounter,
@@ -92,7 +117,9 @@ impl Metrics {
                 .seconds("deliveries_oldest_due_seconds", "How long the oldest overdue delivery has been due.")?,
             deliveries_dead: make.gauge("deliveries_dead", "Deliveries that were given up and wait for a person.")?,
             queue_messages: make.gauges("queue_messages", "Messages ready in each queue.", "queue")?,
-            queue_connected: make.gauges("queue_connected", "1 while the queue can be reached.", "direction")?,
+            queue_connected: make.gauges("queue_connected", "1 while the queue works.", "direction")?,
+            past_the_queue: make
+                .gauge("past_the_queue", "1 while due deliveries go to the workers without the queue.")?,
             publishes: make.counters("publish_total", "Messages given to the queue, by result.", &["result"])?,
             sweeper_republished: make.counter("sweeper_republished_total", "Deliveries that were hinted at again.")?,
             unauthenticated: make.counter("unauthenticated_total", "Requests without a valid key.")?,
@@ -154,10 +181,11 @@ impl Metrics {
         self.publishes.with_label_values(&[result]).inc();
     }
 
-    /// How many messages the queue has refused and how many it has taken, since the start.
+    /// How many messages the queue has taken, refused and not answered for, since the start.
     #[must_use]
-    pub fn published_so_far(&self) -> (u64, u64) {
-        (self.publishes.with_label_values(&["refused"]).get(), self.publishes.with_label_values(&["taken"]).get())
+    pub fn published_so_far(&self) -> Published {
+        let of = |result| self.publishes.with_label_values(&[result]).get();
+        Published { taken: of("taken"), refused: of("refused"), unavailable: of("unavailable") }
     }
 
     /// `postback_alert_open{alert}`: whether the alert is open; `alert` is its stable name.

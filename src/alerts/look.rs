@@ -8,7 +8,7 @@ use super::heard::Heard;
 use super::judge::{Finding, Level, over_below};
 use crate::config;
 use crate::domain::time::Timestamp;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Published};
 use crate::queue::Queue;
 use crate::store::{Store, StoreError};
 
@@ -38,11 +38,10 @@ struct Own {
     started_at: Option<Timestamp>,
     /// Whether the queue has worked since the start.
     was_connected: bool,
-    /// Messages that the queue refused and took by the round before.
-    refused: u64,
-    taken: u64,
-    /// Whether it refused some in the last round in which it was given any.
-    refusing: bool,
+    /// What became of messages by the round before.
+    published: Published,
+    /// What became of them in the last round in which there were any.
+    lately: Published,
 }
 
 impl Lookout {
@@ -63,6 +62,7 @@ impl Lookout {
     /// # Errors
     /// [`StoreError`] where the database could not be asked.
     pub async fn look(&mut self, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
+        self.own.note(self.metrics.published_so_far());
         let mut findings = self.deliveries(now).await?;
         findings.extend(self.sources(now).await?);
         findings.extend(self.payouts(now).await?);
@@ -129,10 +129,12 @@ impl Lookout {
         Finding::of_measure(Alert::PoisonNotEmpty, messages, 0, 1)
     }
 
+    /// Whether the queue is in order: connected, and the latest messages were answered for. One without a leader is connected
+    /// most of the time.
     fn connection(&mut self, now: Timestamp) -> Option<Finding> {
         let health = self.queue.health();
         let started_at = *self.own.started_at.get_or_insert(now);
-        if health.publishing && health.consuming {
+        if health.publishing && health.consuming && self.own.lately.unavailable == 0 {
             self.own.was_connected = true;
             return None;
         }
@@ -141,14 +143,19 @@ impl Lookout {
     }
 
     /// Refusing is over when messages were taken and none was refused.
-    fn refusals(&mut self) -> Option<Finding> {
-        let (refused, taken) = self.metrics.published_so_far();
-        let (new_refused, new_taken) = (refused.saturating_sub(self.own.refused), taken.saturating_sub(self.own.taken));
-        (self.own.refused, self.own.taken) = (refused, taken);
-        if new_refused > 0 || new_taken > 0 {
-            self.own.refusing = new_refused > 0;
+    fn refusals(&self) -> Option<Finding> {
+        let value = i64::try_from(self.own.lately.refused).unwrap_or(i64::MAX);
+        (value > 0).then(|| Finding::of(Alert::PublishRefused, value, Level::High))
+    }
+}
+
+impl Own {
+    /// Takes in what became of messages since the round before; a round without any tells nothing new.
+    fn note(&mut self, published: Published) {
+        let since = published.since(self.published);
+        self.published = published;
+        if since != Published::default() {
+            self.lately = since;
         }
-        let value = i64::try_from(new_refused.max(1)).unwrap_or(i64::MAX);
-        self.own.refusing.then(|| Finding::of(Alert::PublishRefused, value, Level::High))
     }
 }

@@ -4,7 +4,7 @@
 //! row comes up again by itself. The relay never waits for a caller and no caller waits for it. While the queue is out
 //! of order for long, what is due goes to this instance's workers directly; the claim keeps that safe.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,9 @@ const SERVED_AT_ONCE: i64 = 64;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The same while there is none: only for metrics and `room`.
 const LOOK_IDLE: Duration = Duration::from_secs(1);
+/// How often one due delivery goes by the queue all the same while the others go past it: whether it is taken tells when to
+/// return.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// How long a message that was not taken speaks against the queue while no other is published.
 const NOT_TAKEN_COUNTS_FOR: Duration = Duration::from_secs(30);
 
@@ -54,6 +57,8 @@ struct Shared {
     in_queue: AtomicUsize,
     /// Since when no message was taken that was published: why, and when that was tried last.
     not_taken: Lock<Option<(String, Instant)>>,
+    /// Whether due deliveries go to the workers without the queue.
+    past_the_queue: AtomicBool,
     queue: Arc<dyn Queue>,
     backlog: Notify,
     direct: mpsc::Sender<Vec<Hint>>,
@@ -94,6 +99,7 @@ impl Relay {
             window: settings.delivery.window,
             in_queue: AtomicUsize::new(0),
             not_taken: Lock::default(),
+            past_the_queue: AtomicBool::new(false),
             queue: Arc::clone(&queue),
             backlog: Notify::new(),
             direct,
@@ -160,6 +166,12 @@ impl Relay {
             }
             _ => health,
         }
+    }
+
+    /// Whether due deliveries go to this instance's workers without the queue, since it has been out of order for long.
+    #[must_use]
+    pub fn is_past_the_queue(&self) -> bool {
+        self.shared.past_the_queue.load(Ordering::Relaxed)
     }
 
     /// Says that deliveries are due which nobody hinted at.
@@ -273,7 +285,7 @@ struct Refiller {
 impl Refiller {
     async fn run(self, stopping: CancellationToken) {
         let mut more = true;
-        let (mut worked_at, mut past_the_queue) = (Instant::now(), false);
+        let (mut worked_at, mut past_the_queue, mut probed_at) = (Instant::now(), false, Instant::now());
         loop {
             let pause = if more { LOOK_AGAIN } else { LOOK_IDLE };
             tokio::select! {
@@ -288,10 +300,19 @@ impl Refiller {
             }
             if past_the_queue != (worked_at.elapsed() >= self.direct_after) {
                 past_the_queue = !past_the_queue;
+                self.relay.shared.past_the_queue.store(past_the_queue, Ordering::Relaxed);
+                self.metrics.past_the_queue.set(i64::from(past_the_queue));
                 tracing::warn!(past_the_queue, "whether due deliveries go to the workers without the queue");
             }
             if more {
-                let looked = if past_the_queue { self.serve(&stopping).await } else { self.refill(&stopping).await };
+                let probes = past_the_queue && self.queue.health().publishing && probed_at.elapsed() >= PROBE_EVERY;
+                if probes {
+                    probed_at = Instant::now();
+                }
+                let looked = match past_the_queue {
+                    true => self.serve(probes, &stopping).await,
+                    false => self.refill(&stopping).await,
+                };
                 more = looked.unwrap_or_else(|error| {
                     tracing::warn!(%error, "the backlog could not be read; it is read again");
                     true
@@ -303,7 +324,7 @@ impl Refiller {
     /// Asks how much lies in the queue. A message holds up to [`HINTS_PER_MESSAGE`] hints, so this is a lower bound in
     /// hints; the window is about memory in the broker, where messages count.
     async fn measure(&self) {
-        let health = self.queue.health();
+        let health = self.relay.health();
         self.metrics.queue_connected(health.publishing, health.consuming);
         let Ok(depths) = self.queue.depths().await else { return };
         for depth in &depths {
@@ -318,12 +339,15 @@ impl Refiller {
         health.publishing && health.consuming && self.relay.shared.not_taken().is_none()
     }
 
-    /// Hands some of the backlog to this instance's workers; answers whether there may be more. Waits while they are
-    /// busy.
-    async fn serve(&self, stopping: &CancellationToken) -> Result<bool, StoreError> {
-        let due = self.take_due(SERVED_AT_ONCE).await?;
+    /// Hands some of the backlog to this instance's workers, and one of it to the queue if it `probes`; answers whether
+    /// there may be more. Waits while they are busy.
+    async fn serve(&self, probes: bool, stopping: &CancellationToken) -> Result<bool, StoreError> {
+        let mut due = self.take_due(SERVED_AT_ONCE).await?;
         if due.is_empty() {
             return Ok(false);
+        }
+        if probes {
+            self.relay.announce(due.pop().into_iter().collect());
         }
         tokio::select! {
             biased;

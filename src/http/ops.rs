@@ -23,6 +23,8 @@ pub struct Readiness {
     /// How the queue is. It does not decide: with the broker down postbacks are still taken in.
     #[schema(value_type = Object)]
     queue: crate::queue::QueueHealth,
+    /// Whether due deliveries go to this instance's workers without the queue, since it has been out of order for long.
+    past_the_queue: bool,
 }
 
 /// Whether the process answers at all.
@@ -47,6 +49,7 @@ pub async fn readyz(context: web::Data<Context>) -> HttpResponse {
         engine: parts.store.engine(),
         configuration_version: context.catalog().version(),
         queue: parts.relay.health(),
+        past_the_queue: parts.relay.is_past_the_queue(),
     };
     let mut response = if database { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(readiness)

@@ -1,5 +1,6 @@
 //! Many deliveries, little room: slow endpoints, a tiny window, a queue that refuses.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use postback::domain::delivery::DeliveryState;
@@ -101,12 +102,19 @@ async fn while_the_broker_is_away_this_instance_serves_itself() {
     service.settled(DeliveryState::Delivered, 20).await;
     assert_eq!(receiver.posts().len(), 21, "each once, and the one that failed once more");
 
-    // And with the broker again.
-    proxy.black_hole(false);
+    // And with the broker again, as soon as it takes something.
     let relay = &service.state.relay;
-    eventually("the broker is back", async || relay.health().publishing && relay.health().consuming).await;
-    sell(&service, &shop, ["later".to_owned()]).await;
-    service.settled(DeliveryState::Delivered, 21).await;
-    assert_eq!(receiver.posts().len(), 22);
+    assert!(relay.is_past_the_queue() && !relay.health().publishing);
+    proxy.black_hole(false);
+    let later = AtomicI64::new(0);
+    eventually("deliveries go by the queue again", async || {
+        let number = later.fetch_add(1, Ordering::Relaxed);
+        sell(&service, &shop, [format!("later-{number}")]).await;
+        !relay.is_past_the_queue()
+    })
+    .await;
+    let later = later.into_inner();
+    service.settled(DeliveryState::Delivered, 20 + later).await;
+    assert_eq!(receiver.times().len(), usize::try_from(20 + later).unwrap());
     service.stop().await;
 }
