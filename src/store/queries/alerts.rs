@@ -5,6 +5,7 @@ use sqlx::Row;
 
 use super::super::dialect::{DbRow, Engine};
 use super::reading::Select;
+use super::whole_rows;
 use crate::domain::ids::{AlertId, SourceId};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
@@ -54,7 +55,7 @@ impl Alerts for Engine {
 
     async fn open_alerts(&self) -> Result<Vec<(AlertView, Timestamp)>, StoreError> {
         let select = "SELECT * FROM alerts WHERE closed_at IS NULL ORDER BY name, subject";
-        let rows = sqlx::query(select).fetch_all(&self.reader).await?;
+        let rows = whole_rows(select).fetch_all(&self.reader).await?;
         rows.iter().map(|row| Ok((alert_view(row)?, row.try_get("seen_at")?))).collect()
     }
 
@@ -80,7 +81,7 @@ impl Alerts for Engine {
              WHERE t.happened_at >= $2 AND NOT EXISTS (SELECT 1 FROM alert_notices n WHERE n.alert_id = t.id \
              AND n.channel = $1 AND n.told_at IS NOT NULL AND n.step = CASE t.place WHEN 1 THEN 'open' ELSE 'closed' END) \
              ORDER BY t.happened_at, t.place, t.id LIMIT $3";
-        let select = sqlx::query(select).bind(channel).bind(since).bind(limit);
+        let select = whole_rows(select).bind(channel).bind(since).bind(limit);
         let rows = select.fetch_all(&self.reader).await?;
         let step = |row: &DbRow| {
             let place: i32 = row.try_get("place")?;

@@ -16,9 +16,10 @@ mod replays;
 mod retention;
 
 use async_trait::async_trait;
-use sqlx::Row;
+use sqlx::query::Query;
+use sqlx::{Database, Row};
 
-use super::dialect::{DbRow, Engine};
+use super::dialect::{Db, DbRow, Engine};
 use crate::store::{Company, Store, StoreError};
 
 #[async_trait]
@@ -49,6 +50,13 @@ impl Store for Engine {
     async fn close(&self) {
         self.close_pools().await;
     }
+}
+
+/// A statement that reads whole rows, by `*`. It is not kept prepared: a newer instance may add a column while this one runs,
+/// and PostgreSQL then refuses a prepared statement for as long as its connection lives. What is asked with every postback
+/// names its columns instead.
+fn whole_rows(statement: &'static str) -> Query<'static, Db, <Db as Database>::Arguments> {
+    sqlx::query(statement).persistent(false)
 }
 
 /// A stored JSON document.

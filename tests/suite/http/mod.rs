@@ -14,6 +14,7 @@ mod postbacks;
 mod replays;
 pub mod roles;
 mod signatures;
+mod upgrades;
 mod visitors;
 mod world;
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sqlx::{Database, Row};
 
 use super::super::dialect::{Db, DbConnection, DbRow, Engine};
-use super::nouns;
+use super::{nouns, whole_rows};
 use crate::domain::catalog::CatalogDelta;
 use crate::domain::secret::MasterKey;
 use crate::store::StoreError;
@@ -102,7 +102,7 @@ impl Newer<'_> {
         select: &'static str,
         read: impl Fn(&DbRow) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let rows = sqlx::query(select).bind(self.since).fetch_all(&mut *self.connection).await?;
+        let rows = whole_rows(select).bind(self.since).fetch_all(&mut *self.connection).await?;
         rows.iter().map(read).collect()
     }
 }

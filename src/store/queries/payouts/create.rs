@@ -6,6 +6,7 @@ use futures_util::TryStreamExt;
 use sqlx::Row;
 
 use super::super::super::dialect::{self, DbConnection};
+use super::super::whole_rows;
 use super::{Trace, leave, rows};
 use crate::domain::catalog::Catalog;
 use crate::domain::ids::{OperatorId, PayoutId};
@@ -84,7 +85,7 @@ async fn take_key(
 
 async fn known(connection: &mut DbConnection, new: &NewPayout) -> Result<Creation, StoreError> {
     let select = "SELECT * FROM payouts WHERE idempotency_key = $1";
-    let row = sqlx::query(select).bind(new.idempotency_key.clone()).fetch_one(connection).await?;
+    let row = whole_rows(select).bind(new.idempotency_key.clone()).fetch_one(connection).await?;
     let payout = rows::payout(&row)?;
     let same = payout.affiliate_id == new.affiliate_id && payout.money.currency == new.currency;
     Ok(if same { Creation::Known(payout) } else { Creation::OtherWish(payout.id) })

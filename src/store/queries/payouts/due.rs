@@ -2,7 +2,7 @@
 //! the payout, in the same transaction; everybody else finds them moved.
 
 use super::super::super::dialect::{DbConnection, Engine};
-use super::super::to_name;
+use super::super::{to_name, whole_rows};
 use super::create::create;
 use super::rows;
 use crate::domain::catalog::Catalog;
@@ -17,13 +17,13 @@ use crate::store::payouts::{Creation, DuePayout, NewPayout};
 pub async fn due(engine: &Engine, now: Timestamp, limit: i64) -> Result<Vec<PayoutTerms>, StoreError> {
     let select = "SELECT * FROM payout_terms WHERE enabled AND next_due_at <= $1 \
          ORDER BY next_due_at, affiliate_id, currency LIMIT $2";
-    let found = sqlx::query(select).bind(now).bind(limit).fetch_all(&engine.reader).await?;
+    let found = whole_rows(select).bind(now).bind(limit).fetch_all(&engine.reader).await?;
     found.iter().map(rows::terms).collect()
 }
 
 pub async fn of_affiliate(engine: &Engine, affiliate: AffiliateId) -> Result<Vec<PayoutTerms>, StoreError> {
     let select = "SELECT * FROM payout_terms WHERE affiliate_id = $1 ORDER BY currency";
-    let found = sqlx::query(select).bind(affiliate).fetch_all(&engine.reader).await?;
+    let found = whole_rows(select).bind(affiliate).fetch_all(&engine.reader).await?;
     found.iter().map(rows::terms).collect()
 }
 
@@ -34,7 +34,7 @@ pub async fn put(connection: &mut DbConnection, terms: &PayoutTerms) -> Result<P
          next_due_at = CASE WHEN payout_terms.enabled AND payout_terms.period = excluded.period \
          THEN payout_terms.next_due_at ELSE excluded.next_due_at END, period = excluded.period, \
          updated_by = excluded.updated_by, updated_at = excluded.updated_at RETURNING *";
-    let row = sqlx::query(upsert)
+    let row = whole_rows(upsert)
         .bind(terms.affiliate_id)
         .bind(terms.currency.to_string())
         .bind(terms.minimum)

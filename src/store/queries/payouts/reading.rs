@@ -2,6 +2,7 @@
 
 use super::super::super::dialect::Engine;
 use super::super::reading::Select;
+use super::super::whole_rows;
 use super::{rows, shares};
 use crate::domain::ids::PayoutId;
 use crate::domain::payout::Payout;
@@ -19,12 +20,12 @@ pub async fn payouts(engine: &Engine, filter: &Filter, page: Page) -> Result<Vec
 pub async fn payout(engine: &Engine, id: PayoutId) -> Result<Option<PayoutView>, StoreError> {
     let mut snapshot = engine.begin_snapshot().await?;
     let select = "SELECT * FROM payouts WHERE id = $1";
-    let Some(row) = sqlx::query(select).bind(id).fetch_optional(&mut *snapshot).await? else {
+    let Some(row) = whole_rows(select).bind(id).fetch_optional(&mut *snapshot).await? else {
         return Ok(None);
     };
     let shares = shares(&mut snapshot, id).await?;
     let select = "SELECT * FROM payout_steps WHERE payout_id = $1 ORDER BY revision";
-    let steps = sqlx::query(select).bind(id).fetch_all(&mut *snapshot).await?;
+    let steps = whole_rows(select).bind(id).fetch_all(&mut *snapshot).await?;
     snapshot.rollback().await?;
     let steps = steps.iter().map(rows::step).collect::<Result<_, _>>()?;
     Ok(Some(PayoutView { payout: rows::payout(&row)?, shares, steps }))

@@ -3,7 +3,7 @@
 use sqlx::Row;
 
 use super::super::super::dialect::{DbRow, Engine};
-use super::super::from_json;
+use super::super::{from_json, whole_rows};
 use super::Select;
 use crate::domain::customer::Binding;
 use crate::domain::ids::CustomerId;
@@ -23,7 +23,7 @@ pub async fn customer(engine: &Engine, id: CustomerId) -> Result<Option<Customer
         return Ok(None);
     };
     let select = "SELECT * FROM customer_bindings WHERE customer = $1 ORDER BY revision";
-    let rows = sqlx::query(select).bind(id).fetch_all(&engine.reader).await?;
+    let rows = whole_rows(select).bind(id).fetch_all(&engine.reader).await?;
     view.past = rows.iter().map(past_binding).collect::<Result<_, _>>()?;
     Ok(Some(view))
 }

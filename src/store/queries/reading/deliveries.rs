@@ -3,8 +3,8 @@
 use sqlx::Row;
 
 use super::super::super::dialect::{DbRow, Engine};
-use super::super::from_name;
 use super::super::replays::acknowledgement;
+use super::super::{from_name, whole_rows};
 use super::Select;
 use crate::domain::ids::{DeliveryId, LeaseId};
 use crate::store::StoreError;
@@ -32,7 +32,7 @@ pub async fn delivery(engine: &Engine, id: DeliveryId) -> Result<Option<Delivery
         return Ok(None);
     };
     let select = "SELECT * FROM attempts WHERE delivery_id = $1 ORDER BY epoch, number";
-    let rows = sqlx::query(select).bind(id).fetch_all(&engine.reader).await?;
+    let rows = whole_rows(select).bind(id).fetch_all(&engine.reader).await?;
     let ended = rows.iter().map(attempt_view).collect::<Result<Vec<_>, _>>()?;
     view.attempts.splice(0..0, ended);
     Ok(Some(view))

@@ -164,7 +164,7 @@ impl Select {
         engine: &Engine,
         read: impl Fn(&DbRow) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let rows = self.0.build().fetch_all(&engine.reader).await?;
+        let rows = self.0.build().persistent(false).fetch_all(&engine.reader).await?;
         rows.iter().map(read).collect()
     }
 
@@ -180,7 +180,7 @@ impl Select {
             self.0.push(" AND ").push(id).push(" < ").push_bind(before);
         }
         self.0.push(" ORDER BY ").push(id).push(" DESC LIMIT ").push_bind(page.limit);
-        let rows = self.0.build().fetch_all(&engine.reader).await?;
+        let rows = self.0.build().persistent(false).fetch_all(&engine.reader).await?;
         rows.iter().map(read).collect()
     }
 
@@ -192,7 +192,7 @@ impl Select {
         value: Uuid,
         read: impl Fn(&DbRow) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        let row = self.only(id, Some(value)).0.build().fetch_optional(&engine.reader).await?;
+        let row = self.only(id, Some(value)).0.build().persistent(false).fetch_optional(&engine.reader).await?;
         row.as_ref().map(read).transpose()
     }
 }

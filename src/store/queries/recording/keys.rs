@@ -56,12 +56,12 @@ pub async fn load_booked(
     booking: &mut Booking<'_>,
 ) -> Result<(), StoreError> {
     let select = format!(
-        "SELECT c.* FROM conversions c WHERE c.id IN (SELECT v.conversion FROM {{rows}}) ORDER BY c.id {}",
+        "SELECT {CONVERSION}, goal FROM conversions WHERE id IN (SELECT v.conversion FROM {{rows}}) ORDER BY id {}",
         dialect::FOR_UPDATE
     );
     let found = dialect::fetch_rows(connection, &select, Rows::of(&ids).col("conversion", |id| *id)).await?;
-    let select = "SELECT c.* FROM {rows} JOIN commissions c ON c.conversion_id = v.conversion";
-    let earned = dialect::fetch_rows(connection, select, Rows::of(&ids).col("conversion", |id| *id)).await?;
+    let select = format!("SELECT {COMMISSION} FROM {{rows}} JOIN commissions ON conversion_id = v.conversion");
+    let earned = dialect::fetch_rows(connection, &select, Rows::of(&ids).col("conversion", |id| *id)).await?;
     let mut commissions = HashMap::new();
     for row in &earned {
         let commission = commission(row)?;
@@ -74,6 +74,14 @@ pub async fn load_booked(
     }
     Ok(())
 }
+
+/// What [`conversion`] reads.
+const CONVERSION: &str = "id, operator_id, source_id, program_id, goal_id, affiliate_id, receipt_id, status, currency, \
+     occurred_at, received_at, updated_at, revision, test, content, refunds, hold_until, booked_period, changed_by, \
+     click_subs, seen, no_commission, recurrence";
+/// What [`commission`] reads.
+const COMMISSION: &str = "id, conversion_id, operator_id, program_id, affiliate_id, plan_version_id, amount, currency, \
+     awaits, booked, state, hold_until, revision, explanation, created_at, updated_at";
 
 fn conversion(row: &DbRow) -> Result<Conversion, StoreError> {
     let seen: Vec<u8> = row.try_get("seen")?;

@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Row};
 use uuid::Uuid;
 
 use super::super::super::dialect::{self, Db, DbConnection, DbRow, Engine};
-use super::super::{from_json, from_name, to_json};
+use super::super::{from_json, from_name, to_json, whole_rows};
 use super::acknowledging::person;
 use super::deliveries;
 use crate::domain::ids::{LeaseId, ReplayId};
@@ -46,7 +46,7 @@ pub async fn create(engine: &Engine, new: &NewReplay) -> Result<ReplayView, Stor
     };
     let insert = "INSERT INTO replays (id, kind, filter, rate, state, created_at, created_by, matched, replayed, skipped, \
          verdicts, reached) VALUES ($1, $2, $3, $4, 'running', $5, $6, $7, 0, '{}', '{}', $8) RETURNING *";
-    let row = sqlx::query(insert)
+    let row = whole_rows(insert)
         .bind(new.id)
         .bind(new.selection.kind())
         .bind(to_json(&new.selection))
@@ -63,7 +63,7 @@ pub async fn create(engine: &Engine, new: &NewReplay) -> Result<ReplayView, Stor
 }
 
 pub async fn one(engine: &Engine, id: ReplayId) -> Result<Option<ReplayView>, StoreError> {
-    let row = sqlx::query("SELECT * FROM replays WHERE id = $1").bind(id).fetch_optional(&engine.reader).await?;
+    let row = whole_rows("SELECT * FROM replays WHERE id = $1").bind(id).fetch_optional(&engine.reader).await?;
     row.as_ref().map(view).transpose()
 }
 
@@ -76,7 +76,7 @@ pub async fn list(engine: &Engine, state: Option<String>, page: Page) -> Result<
         select.push(" AND id < ").push_bind(before);
     }
     select.push(" ORDER BY id DESC LIMIT ").push_bind(page.limit);
-    let rows = select.build().fetch_all(&engine.reader).await?;
+    let rows = select.build().persistent(false).fetch_all(&engine.reader).await?;
     rows.iter().map(view).collect()
 }
 
@@ -85,7 +85,7 @@ pub async fn cancel(engine: &Engine, id: ReplayId, by: Person, now: Timestamp) -
     let update = "UPDATE replays SET state = 'canceled', ended_at = $2, canceled_by = $3, lease_id = NULL, \
          lease_until = NULL WHERE id = $1 AND state = 'running'";
     sqlx::query(update).bind(id).bind(now).bind(by.to_string()).execute(&mut *transaction).await?;
-    let row = sqlx::query("SELECT * FROM replays WHERE id = $1").bind(id).fetch_optional(&mut *transaction).await?;
+    let row = whole_rows("SELECT * FROM replays WHERE id = $1").bind(id).fetch_optional(&mut *transaction).await?;
     let stands = view(&row.ok_or(StoreError::NotFound("replay"))?)?;
     transaction.commit().await?;
     Ok(if stands.state == ReplayState::Canceled { Canceled::Is(Box::new(stands)) } else { Canceled::WasDone })
@@ -108,7 +108,7 @@ pub async fn claim(
          WHERE state = 'running' AND (lease_id IS NULL OR lease_until <= $3) ORDER BY id LIMIT 1 {}) RETURNING *",
         dialect::SKIP_LOCKED
     );
-    let update = sqlx::query(sqlx::AssertSqlSafe(update)).bind(lease_id).bind(lease_until).bind(now);
+    let update = sqlx::query(sqlx::AssertSqlSafe(update)).persistent(false).bind(lease_id).bind(lease_until).bind(now);
     let row = update.fetch_optional(&mut *transaction).await?;
     transaction.commit().await?;
     row.as_ref().map(view).transpose()
@@ -125,7 +125,7 @@ pub async fn release(engine: &Engine, id: ReplayId, lease_id: LeaseId) -> Result
 pub async fn lock(connection: &mut DbConnection, step: Step) -> Result<Option<Leased>, StoreError> {
     let select =
         format!("SELECT * FROM replays WHERE id = $1 AND lease_id = $2 AND state = 'running' {}", dialect::FOR_UPDATE);
-    let select = sqlx::query(sqlx::AssertSqlSafe(select)).bind(step.replay_id).bind(step.lease_id);
+    let select = sqlx::query(sqlx::AssertSqlSafe(select)).persistent(false).bind(step.replay_id).bind(step.lease_id);
     let row = select.fetch_optional(connection).await?;
     row.map(|row| Ok(Leased { view: view(&row)?, reached: row.try_get("reached")? })).transpose()
 }

@@ -87,6 +87,6 @@ impl Matching {
         connection: &mut DbConnection,
     ) -> Result<Vec<DbRow>, sqlx::Error> {
         self.0.push(" ORDER BY ").push(id).push(" LIMIT ").push_bind(limit);
-        self.0.build().fetch_all(connection).await
+        self.0.build().persistent(false).fetch_all(connection).await
     }
 }

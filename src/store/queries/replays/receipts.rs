@@ -4,6 +4,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::super::super::dialect::{DbConnection, DbRow, Engine};
+use super::super::whole_rows;
 use super::jobs::{self, Progress};
 use super::matching::Matching;
 use crate::domain::ids::ReceiptId;
@@ -54,7 +55,7 @@ pub async fn next(engine: &Engine, step: Step) -> Result<Option<Vec<StoredReques
 }
 
 pub async fn one(engine: &Engine, id: ReceiptId) -> Result<Option<StoredRequest>, StoreError> {
-    let row = sqlx::query("SELECT * FROM receipts WHERE id = $1").bind(id).fetch_optional(&engine.reader).await?;
+    let row = whole_rows("SELECT * FROM receipts WHERE id = $1").bind(id).fetch_optional(&engine.reader).await?;
     row.as_ref().map(stored).transpose()
 }
 
