@@ -11,7 +11,7 @@ use postback::store::reading::{Filter, Page};
 
 use super::{ONE_EACH, ids, sell};
 use crate::support::eventually;
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{OK, Receiver};
 use crate::support::shop::Shop;
 use crate::support::site::{Service, Site, Stack, on_both_stacks};
 
@@ -46,6 +46,30 @@ fn attempts_made(instance: &Service) -> u64 {
     let text = instance.state.metrics.render().unwrap();
     let line = text.lines().find(|line| line.starts_with("postback_attempts_total{outcome=\"delivered\"}")).unwrap();
     line.rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
+/// As with several brokers (docs/scaling.md): what one instance hinted at in queues of its own is no secret to another, since
+/// the rows are the truth.
+#[tokio::test]
+async fn instances_with_queues_of_their_own_share_the_rows() {
+    const SALES: usize = 60;
+    let receiver = Receiver::start().await;
+    receiver.follows(|_, _| (Duration::from_millis(20), OK));
+    let site = Site::new(Stack::Brokered)
+        .await
+        .with("delivery.endpoint_in_flight", "1")
+        .with("delivery.republish_after", "1s");
+    let one = site.start().await;
+    let prefix = format!("{}-other", site.get("queue.prefix"));
+    let other = site.again().with("queue.prefix", &prefix).start().await;
+    let shop = Shop::open(&*one.state.store).await;
+    shop.tell(&*one.state.store, &receiver, ONE_EACH).await;
+    let half = SALES / 2;
+    tokio::join!(sell(&one, &shop, ids(SALES).take(half)), sell(&other, &shop, ids(SALES).skip(half)));
+    one.stop().await;
+    other.settled(DeliveryState::Delivered, i64::try_from(SALES).unwrap()).await;
+    assert!(receiver.times().into_values().all(|times| times == 1));
+    other.stop().await;
 }
 
 #[tokio::test]
