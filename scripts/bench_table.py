@@ -11,16 +11,20 @@ import statistics
 import sys
 
 STACKS = {"sqlite": "SQLite and the queue in the process", "postgres": "PostgreSQL and RabbitMQ"}
-# Run, whether its rate was fixed, and its name in the tables.
+# Run, whether its rate was fixed, how many instances there were, and its name in the tables.
 RUNS = [
-    ("ingest", False, "ingest"),
-    ("end-to-end", False, "end to end"),
-    ("end-to-end", True, "end to end at half of that rate"),
-    ("fan-out", False, "fan-out"),
-    ("duplicates", False, "duplicates"),
-    ("noisy-neighbour", True, "noisy neighbour"),
-    ("backlog", False, "backlog"),
-    ("single", False, "single"),
+    ("ingest", False, 1, "ingest"),
+    ("end-to-end", False, 1, "end to end"),
+    ("end-to-end", False, 2, "end to end, two instances"),
+    ("end-to-end", False, 4, "end to end, four instances"),
+    ("end-to-end", True, 1, "end to end at half the rate of one instance"),
+    ("end-to-end", True, 2, "the same, two instances"),
+    ("end-to-end", True, 4, "the same, four instances"),
+    ("fan-out", False, 1, "fan-out"),
+    ("duplicates", False, 1, "duplicates"),
+    ("noisy-neighbour", True, 1, "noisy neighbour"),
+    ("backlog", False, 1, "backlog"),
+    ("single", False, 1, "single"),
 ]
 # What, stack, run, figure, mark, stretch, unit, whether more is better.
 MARKS = [
@@ -80,16 +84,17 @@ def table(head, rows):
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-def of(lines, engine, run, fixed=False):
+def of(lines, engine, run, fixed=False, instances=1):
     found = [line for line in lines if (line["engine"], line["run"]) == (engine, run) and not line["prefilled"]]
+    found = [line for line in found if line.get("instances", 1) == instances]
     # The noisy neighbour's rate is always fixed.
     return [line for line in found if run == "noisy-neighbour" or (line["rate_per_second"] is not None) == fixed]
 
 
 def stack_tables(lines, engine):
     speed, costs = [], []
-    for run, fixed, name in RUNS:
-        group = of(lines, engine, run, fixed)
+    for run, fixed, instances, name in RUNS:
+        group = of(lines, engine, run, fixed, instances)
         if not group:
             continue
         each = lambda field: spread([figure(line, field) for line in group])
@@ -99,12 +104,13 @@ def stack_tables(lines, engine):
         one = lambda *parts: spread([cpu(line, parts) for line in group])
         memory = lambda part: spread([(line["peak_memory_bytes"][part] or 0) / 1e6 or None for line in group])
         servers = [one("database"), one("broker")] if engine == "postgres" else ["–", "–"]
-        costs.append([name, one("service"), *servers, one("sender", "receiver"),
+        messages = spread([line.get("messages_per_thousand") for line in group])
+        costs.append([name, one("service"), *servers, one("sender", "receiver"), messages,
                       memory("service"), memory("database"), memory("broker")])
     noisy = of(lines, engine, "noisy-neighbour")
     text = table(["run", "acknowledged /s", "p50 ms", "p95 ms", "p99 ms", "delivered /s", "end to end p50 ms", "p99 ms"], speed)
-    text += "\n\nCPU seconds for 1 000 postbacks (backlog: 1 000 deliveries), and the most memory in MB:\n\n"
-    text += table(["run", "service", "database", "broker", "generator and receiver", "memory: service", "database", "broker"], costs)
+    text += "\n\nCPU seconds and messages in the queue for 1 000 postbacks (backlog: 1 000 deliveries), and the most memory in MB:\n\n"
+    text += table(["run", "service", "database", "broker", "generator and receiver", "messages", "memory: service", "database", "broker"], costs)
     if noisy:
         well = spread([line["before"]["end_to_end_p99_micros"] / 1e3 for line in noisy])
         sick = spread([line["end_to_end_p99_micros"] / 1e3 for line in noisy])
@@ -166,7 +172,7 @@ def main():
         everything = [json.loads(line) for line in file if line.strip()]
     lines = [line for line in everything if line["run"] != "yardstick"]
     measured = sys.argv[2] if len(sys.argv) > 2 else ""
-    repeats = max((len(of(lines, engine, run, fixed)) for engine in STACKS for run, fixed, _ in RUNS), default=0)
+    repeats = max((len(of(lines, engine, run, fixed, instances)) for engine in STACKS for run, fixed, instances, _ in RUNS), default=0)
     wrong = [line for line in lines if not line["green"]]
     print("# Performance\n")
     print("<!-- Made by `scripts/bench`; do not edit by hand. -->\n")

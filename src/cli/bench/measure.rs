@@ -64,6 +64,8 @@ pub struct Part {
     pub began_micros: u64,
     /// CPU time of everybody.
     pub cpu: Cpu,
+    /// Messages that the queue took.
+    pub messages: u64,
 }
 
 /// What a run came to.
@@ -135,12 +137,13 @@ impl Bench {
 
     /// Fires a volley and waits until everything is told.
     async fn part(&mut self, volley: Volley) -> Result<Part, Failure> {
-        let (first, before) = (self.next, self.cpu());
+        let (first, before, messages) = (self.next, self.cpu(), self.messages().await?);
         let fired = self.fire(volley).await?;
         self.all_told().await;
         self.all_stored().await?;
         let cpu = self.cpu().since(before);
-        Ok(Part { first, began_micros: fired.began_micros, fired, cpu })
+        let messages = self.messages().await?.saturating_sub(messages);
+        Ok(Part { first, began_micros: fired.began_micros, fired, cpu, messages })
     }
 
     /// Fires while the endpoint is paused, so that everything is held; then lets all of it be due at once. What is read is
@@ -149,12 +152,14 @@ impl Bench {
         let first = self.next;
         self.switch("paused").await?;
         let fired = self.fire(volley).await?;
+        let messages = self.messages().await?;
         let (began_micros, before) = (self.book.micros(), self.cpu());
         self.switch("active").await?;
         self.all_told().await;
         self.all_stored().await?;
         let cpu = self.cpu().since(before);
-        Ok(Part { fired, first, began_micros, cpu })
+        let messages = self.messages().await?.saturating_sub(messages);
+        Ok(Part { fired, first, began_micros, cpu, messages })
     }
 
     async fn switch(&self, status: &str) -> Result<(), Failure> {
@@ -203,7 +208,15 @@ impl Bench {
     }
 
     async fn attempts(&self, outcomes: &[&str]) -> Result<u64, Failure> {
-        let counted = self.service.metric("postback_attempts_total", outcomes).await;
+        self.metric("postback_attempts_total", outcomes).await
+    }
+
+    async fn messages(&self) -> Result<u64, Failure> {
+        self.metric("postback_publish_total", &["\"taken\""]).await
+    }
+
+    async fn metric(&self, name: &str, labels: &[&str]) -> Result<u64, Failure> {
+        let counted = self.service.metric(name, labels).await;
         counted.map_err(|error| Failure::new(format!("the metrics cannot be read: {error}")))
     }
 

@@ -35,6 +35,8 @@ pub struct Report {
     behind: u64,
     /// CPU time for a thousand.
     cpu_micros_per_thousand: Costs,
+    /// Messages that the queue took for a thousand.
+    messages_per_thousand: u64,
     peak_memory_bytes: Memory,
     lost: u64,
     doubled: u64,
@@ -128,6 +130,7 @@ impl Report {
                 sender: cost(cpu.sender),
                 receiver: cost(cpu.receiver),
             },
+            messages_per_thousand: part.messages.saturating_mul(1_000) / thousandth.max(1),
             peak_memory_bytes: Memory { service: memory.service, database: memory.database, broker: memory.broker },
             lost: findings.lost,
             doubled: findings.doubled,
