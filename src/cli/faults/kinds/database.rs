@@ -112,7 +112,6 @@ pub async fn vanish(scene: &mut Scene, times: u32) -> Result<(), Failure> {
         scene.recover().await?;
         scene.note(format!("postbacks were taken in again after {took} s"));
         demand_refusals(scene);
-        demand_notice(scene);
     }
     scene.demand_flat_memory(memory)
 }

@@ -14,8 +14,10 @@ use crate::cli::faults::servers::until;
 use crate::cli::outside::figures::{millis, quantile};
 use crate::cli::outside::setup::create;
 
-/// How many POSTs a receiver misbehaves at: as many as come before an endpoint that does not answer is left alone.
+/// How many POSTs a receiver misbehaves at.
 const MISBEHAVED: u64 = 40;
+/// How many, if it does not answer in time: as many as come in any case before an endpoint is left alone.
+const UNANSWERED: u64 = 5;
 /// The ladder of the receiver that always fails, and its attempts.
 pub const LADDER: &str = "500ms, 1s, 2s";
 const RUNGS_MILLIS: [u64; 3] = [500, 1_000, 2_000];
@@ -34,21 +36,24 @@ const P99_MICROS: u64 = 2_000_000;
 
 /// The first receiver misbehaves for a while.
 async fn misbehave(scene: &mut Scene, mood: Mood, times: u32) -> Result<(), Failure> {
+    let mut meanwhile = Vec::new();
     for _ in 0..times {
         let inbox = Arc::clone(scene.inbox(0)?);
-        let enough = inbox.misbehaved() + MISBEHAVED;
+        let enough = if matches!(mood, Mood::Dripping | Mood::Hanging) { UNANSWERED } else { MISBEHAVED };
+        let enough = inbox.misbehaved() + enough;
         let others = others_arrived(scene);
         scene.begin();
         inbox.turn(mood.clone());
         until_misbehaved(&inbox, enough).await?;
         inbox.turn(Mood::Good);
         let others = others_arrived(scene).saturating_sub(others);
-        scene.note(format!("meanwhile {others} messages arrived at the others"));
+        meanwhile.push(others.to_string());
         scene.demand(others > 0, "the others noticed");
         scene.recover().await?;
         let errors = scene.answers.with_status(300..=599) + scene.answers.broken;
         scene.demand(errors == 0, format!("{errors} requests were not answered 2xx: {:?}", scene.answers));
     }
+    scene.note(format!("meanwhile {} messages arrived at the others", meanwhile.join(", ")));
     Ok(())
 }
 
