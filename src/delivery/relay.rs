@@ -4,6 +4,9 @@
 //! row comes up again by itself. The relay never waits for a caller and no caller waits for it. While the queue is out
 //! of order for long, what is due goes to this instance's workers directly; the claim keeps that safe.
 
+mod publisher;
+mod refiller;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +15,8 @@ use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::publisher::Publisher;
+use self::refiller::Refiller;
 use crate::batch::{BatchLoop, Batcher, Bounds, batcher};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -19,25 +24,11 @@ use crate::delivery::breaker::Breakers;
 use crate::delivery::permits::Permits;
 use crate::domain::delivery::Hint;
 use crate::metrics::Metrics;
-use crate::queue::{PublishError, Queue, QueueHealth, Route};
+use crate::queue::{Queue, QueueHealth, Route};
 use crate::store::deliveries::Deliveries;
-use crate::store::{StoreError, in_time};
 
 /// Hints in one message. A message is acknowledged as a whole, so a long one is held up by its slowest claim.
 const HINTS_PER_MESSAGE: usize = 64;
-/// Hints taken from the backlog in one transaction.
-const TAKEN_AT_ONCE: i64 = 512;
-/// Of these, at most so many of one endpoint, so that all get their turn.
-const TAKEN_PER_ENDPOINT: i64 = 64;
-/// Hints handed to the workers at a time while the queue is out of order.
-const SERVED_AT_ONCE: i64 = 64;
-/// How often the length of the queue is asked for while there is a backlog.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// The same while there is none: only for metrics and `room`.
-const LOOK_IDLE: Duration = Duration::from_secs(1);
-/// How often one due delivery goes by the queue all the same while the others go past it: whether it is taken tells when to
-/// return.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// How long a message that was not taken speaks against the queue while no other is published.
 const NOT_TAKEN_COUNTS_FOR: Duration = Duration::from_secs(30);
 
@@ -221,166 +212,5 @@ impl RelayLoops {
             direct_after: self.direct_after,
         };
         (publish, refiller.run(stopping))
-    }
-}
-
-#[derive(Clone)]
-struct Publisher {
-    store: Arc<dyn Deliveries>,
-    queue: Arc<dyn Queue>,
-    clock: Clock,
-    metrics: Arc<Metrics>,
-    /// How long a delivery waits whose hint was not taken.
-    pause: Duration,
-    shared: Arc<Shared>,
-}
-
-impl Publisher {
-    /// One message for each route among these hints.
-    async fn publish(&self, mut outgoing: Vec<Outgoing>) {
-        crate::fail::point("relay.before_publish").await;
-        outgoing.sort_by_key(|(route, _)| *route);
-        for same_route in outgoing.chunk_by(|(one, _), (other, _)| one == other) {
-            let Some(&(route, _)) = same_route.first() else { continue };
-            let hints: Vec<Hint> = same_route.iter().map(|(_, hint)| *hint).collect();
-            match self.queue.publish(route, &hints).await {
-                Ok(()) => {
-                    crate::fail::point("relay.after_publish").await;
-                    self.metrics.published("taken");
-                    *self.shared.not_taken() = None;
-                    if route == Route::Work {
-                        self.shared.in_queue.fetch_add(hints.len(), Ordering::Relaxed);
-                    }
-                }
-                Err(error) => self.not_taken(route, &hints, &error).await,
-            }
-        }
-    }
-
-    /// What should have waited on a rung comes up when it is due, everything else after a pause.
-    async fn not_taken(&self, route: Route, hints: &[Hint], error: &PublishError) {
-        let result = if matches!(error, PublishError::Refused(_)) { "refused" } else { "unavailable" };
-        self.metrics.published(result);
-        *self.shared.not_taken() = Some((error.to_string(), Instant::now()));
-        tracing::warn!(hints = hints.len(), ?route, %error, "hints were not taken; their deliveries come up again");
-        let not_before = self.clock.now().plus(self.pause);
-        if let Err(error) = in_time(self.store.unpublished(hints, not_before)).await {
-            tracing::warn!(hints = hints.len(), %error, "deliveries come up a while after they are due");
-        }
-    }
-}
-
-struct Refiller {
-    relay: Relay,
-    store: Arc<dyn Deliveries>,
-    queue: Arc<dyn Queue>,
-    permits: Permits,
-    breakers: Breakers,
-    clock: Clock,
-    metrics: Arc<Metrics>,
-    republish_after: Duration,
-    direct_after: Duration,
-}
-
-impl Refiller {
-    async fn run(self, stopping: CancellationToken) {
-        let mut more = true;
-        let (mut worked_at, mut past_the_queue, mut probed_at) = (Instant::now(), false, Instant::now());
-        loop {
-            let pause = if more { LOOK_AGAIN } else { LOOK_IDLE };
-            tokio::select! {
-                biased;
-                () = stopping.cancelled() => return,
-                () = self.relay.shared.backlog.notified() => more = true,
-                () = tokio::time::sleep(pause) => {}
-            }
-            self.measure().await;
-            if self.queue_works() {
-                worked_at = Instant::now();
-            }
-            if past_the_queue != (worked_at.elapsed() >= self.direct_after) {
-                past_the_queue = !past_the_queue;
-                self.relay.shared.past_the_queue.store(past_the_queue, Ordering::Relaxed);
-                self.metrics.past_the_queue.set(i64::from(past_the_queue));
-                tracing::warn!(past_the_queue, "whether due deliveries go to the workers without the queue");
-            }
-            if more {
-                let probes = past_the_queue && self.queue.health().publishing && probed_at.elapsed() >= PROBE_EVERY;
-                if probes {
-                    probed_at = Instant::now();
-                }
-                let looked = match past_the_queue {
-                    true => self.serve(probes, &stopping).await,
-                    false => self.refill(&stopping).await,
-                };
-                more = looked.unwrap_or_else(|error| {
-                    tracing::warn!(%error, "the backlog could not be read; it is read again");
-                    true
-                });
-            }
-        }
-    }
-
-    /// Asks how much lies in the queue. A message holds up to [`HINTS_PER_MESSAGE`] hints, so this is a lower bound in
-    /// hints; the window is about memory in the broker, where messages count.
-    async fn measure(&self) {
-        let health = self.relay.health();
-        self.metrics.queue_connected(health.publishing, health.consuming);
-        let Ok(depths) = self.queue.depths().await else { return };
-        for depth in &depths {
-            self.metrics.queue_messages(&depth.queue, depth.messages);
-        }
-        let work = depths.first().map_or(0, |depth| usize::try_from(depth.messages).unwrap_or(usize::MAX));
-        self.relay.shared.in_queue.store(work, Ordering::Relaxed);
-    }
-
-    fn queue_works(&self) -> bool {
-        let health = self.queue.health();
-        health.publishing && health.consuming && self.relay.shared.not_taken().is_none()
-    }
-
-    /// Hands some of the backlog to this instance's workers, and one of it to the queue if it `probes`; answers whether
-    /// there may be more. Waits while they are busy.
-    async fn serve(&self, probes: bool, stopping: &CancellationToken) -> Result<bool, StoreError> {
-        let mut due = self.take_due(SERVED_AT_ONCE).await?;
-        if due.is_empty() {
-            return Ok(false);
-        }
-        if probes {
-            self.relay.announce(due.pop().into_iter().collect());
-        }
-        tokio::select! {
-            biased;
-            () = stopping.cancelled() => {}
-            // The receiving half lives as long as the relay.
-            _sent = self.relay.shared.direct.send(due) => {}
-        }
-        Ok(true)
-    }
-
-    /// Takes what is due, fairly over endpoints, less those that have no free slot or are left alone.
-    async fn take_due(&self, limit: i64) -> Result<Vec<Hint>, StoreError> {
-        let now = self.clock.now();
-        let skipped = [self.permits.full(), self.breakers.open(now)].concat();
-        let due = self.store.take_due(now, &skipped, TAKEN_PER_ENDPOINT, limit, self.republish_after);
-        let due = in_time(due).await?;
-        self.metrics.sweeper_republished.inc_by(u64::try_from(due.len()).unwrap_or(u64::MAX));
-        Ok(due)
-    }
-
-    /// Takes from the backlog what the window has room for; answers whether there may be more.
-    async fn refill(&self, stopping: &CancellationToken) -> Result<bool, StoreError> {
-        while !stopping.is_cancelled() {
-            let room = i64::try_from(self.relay.room()).unwrap_or(i64::MAX).min(TAKEN_AT_ONCE);
-            if room == 0 || !self.queue.health().publishing {
-                return Ok(true);
-            }
-            let due = self.take_due(room).await?;
-            if due.is_empty() {
-                return Ok(false);
-            }
-            self.relay.announce(due);
-        }
-        Ok(false)
     }
 }
