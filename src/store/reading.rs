@@ -1,5 +1,7 @@
 //! What people look at: pages and single objects. Reads only, by keyset; nothing here changes a row.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::Serialize;
 use uuid::Uuid;
@@ -16,7 +18,7 @@ use crate::domain::event::EventType;
 use crate::domain::exchange::ExchangeRate;
 use crate::domain::ids::{
     AffiliateId, CommissionId, ConversionId, CustomerId, DeliveryId, EndpointId, EventId, KeyId, OperatorId, PayoutId,
-    PlanId, PlanVersionId, ProgramId, ReceiptId, ReplayId, SourceId,
+    PlanId, PlanVersionId, ProgramId, ReceiptId, ReplayId, SourceId, earliest_id,
 };
 use crate::domain::money::{Amount, Currency};
 use crate::domain::plan::PlanVersion;
@@ -31,6 +33,9 @@ pub struct Page {
     /// At most so many.
     pub limit: i64,
 }
+
+/// By how much the clocks of two instances may differ, or one be put back, before something seems older than whom it is about.
+const CLOCKS_APART: Duration = Duration::from_secs(86_400);
 
 /// What a list is narrowed to; a list ignores what it does not have.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +64,23 @@ pub struct Filter {
     pub click_id: Option<String>,
     /// Of this operator's own id of a customer.
     pub customer_id: Option<String>,
+}
+
+impl Filter {
+    /// What no row lies before that is about whom the filter names: ids begin with the time at which they were made, theirs
+    /// too.
+    #[must_use]
+    pub fn earliest_id(&self) -> Option<Uuid> {
+        let began = [
+            self.operator_id.map(OperatorId::made_at),
+            self.program_id.map(ProgramId::made_at),
+            self.affiliate_id.map(AffiliateId::made_at),
+            self.source_id.map(SourceId::made_at),
+            self.endpoint_id.map(EndpointId::made_at),
+        ];
+        let latest = began.into_iter().flatten().max()?;
+        Some(earliest_id(latest.minus(CLOCKS_APART)))
+    }
 }
 
 /// A receipt as people see it.

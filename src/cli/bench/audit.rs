@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::measure::Bench;
 use crate::cli::Failure;
+use crate::cli::outside::book::Book;
 use crate::cli::outside::setup;
 
 /// The most postbacks that are looked up; of more, the newest.
@@ -25,20 +26,23 @@ pub async fn booked(bench: &Bench, first: u64) -> Result<(u64, BTreeMap<u64, u64
         let page = setup::read(&mut admin, &path).await;
         let page = page.map_err(|error| Failure::new(format!("the conversions cannot be read: {error}")))?;
         let items = page.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let mut newest = 0;
-        for number in items.iter().filter_map(|item| number_of(item, bench.book.event_prefix())) {
-            newest = newest.max(number);
+        let mut newest = None;
+        for number in items.iter().filter_map(|item| number_of(item, &bench.book)) {
+            newest = newest.max(Some(number));
             if number >= from {
                 *booked.entry(number).or_default() += 1;
             }
         }
         match page.get("next_cursor").and_then(Value::as_str) {
-            Some(next) if newest.saturating_add(DISORDER) >= from => cursor = format!("&cursor={next}"),
+            // A page without any of ours lies before this bench, at a source that was there already.
+            Some(next) if newest.is_some_and(|newest| newest.saturating_add(DISORDER) >= from) => {
+                cursor = format!("&cursor={next}");
+            }
             _ => return Ok((from, booked)),
         }
     }
 }
 
-fn number_of(item: &Value, event_prefix: &str) -> Option<u64> {
-    item.get("event_id")?.as_str()?.strip_prefix(event_prefix)?.parse().ok()
+fn number_of(item: &Value, book: &Book) -> Option<u64> {
+    book.number_in(item.get("event_id")?.as_str()?.as_bytes())
 }

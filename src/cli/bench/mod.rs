@@ -31,6 +31,7 @@ use self::report::{Report, Settings};
 use self::runs::Run;
 use self::service::Service;
 use self::usage::Watched;
+use self::world::Entrance;
 use super::outside::book::Book;
 use super::outside::interrupted;
 use super::outside::lane::Lane;
@@ -61,6 +62,7 @@ const SETTINGS: [(&str, &str); 5] = [
   postback bench ingest --prefill 10000000 (with so many conversions in the tables)
   postback bench end-to-end --set server.threads=1
   postback bench fan-out --database-url postgres://postgres@127.0.0.1/bench --database-pid 71 (an empty database)
+  postback bench ingest --data ./grown --source src_0190… --scattered (on what a database holds already)
   postback bench end-to-end --url http://127.0.0.1:8080 --admin-key-file key.txt --service-pid 70",
 "0 nothing was lost, doubled or wrongly signed; 1 something was, or the bench failed; 2 the arguments are not right"))]
 pub struct Args {
@@ -90,6 +92,12 @@ pub struct Args {
     /// Clicks that postbacks refer to in turn
     #[arg(long, default_value_t = 500, value_parser = clicks)]
     clicks: usize,
+    /// A source that is there already, to fire through [default: that of a new operator]
+    #[arg(long, value_name = "ID")]
+    source: Option<String>,
+    /// Let event ids begin with digits that look random, so that their keys lie anywhere in the index
+    #[arg(long)]
+    scattered: bool,
     /// Print one line of JSON instead of the table
     #[arg(long)]
     json: bool,
@@ -102,6 +110,9 @@ pub struct Args {
     /// That service's process, to read its CPU time and memory
     #[arg(long, value_name = "PID", requires = "url")]
     service_pid: Option<u32>,
+    /// The folder of a SQLite database that holds nothing but benches; it is kept [default: a temporary one]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "database_url"])]
+    data: Option<PathBuf>,
     /// A PostgreSQL database that holds nothing but benches [default: SQLite]
     #[arg(long, value_name = "URL", conflicts_with = "url")]
     database_url: Option<String>,
@@ -127,7 +138,7 @@ pub struct Args {
 /// # Errors
 /// When the bench cannot run to its end; what it judges as wrong is an exit code.
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let folder = Folder::temporary("bench");
+    let folder = args.data.as_deref().map_or_else(|| Folder::temporary("bench"), Folder::given);
     let folder = folder.map_err(|error| Failure::new(format!("the bench's folder cannot be made: {error}")))?;
     let done = runtime(1)?.block_on(async {
         tokio::select! {
@@ -153,7 +164,8 @@ async fn bench(args: &Args, folder: &Folder) -> Result<Report, Failure> {
     let (sender, receivers) = (Lane::start(SENDER).map_err(no_thread)?, Lane::start(RECEIVER).map_err(no_thread)?);
     let size = args.run.size(args.clicks);
     let book = Arc::new(Book::new(format!("bench-{tag}-"), size.affiliates));
-    let world = world::set_up(&service, size, &tag, &book, &receivers).await?;
+    let entrance = Entrance { source: args.source.as_deref(), scattered: args.scattered };
+    let world = world::set_up(&service, (size, entrance), &tag, &book, &receivers).await?;
     let mut bench = Bench { run: args.run, service, world, book, watched, sender, next: 0 };
     let measured = bench.measure(args).await?;
     let findings = findings(&bench, &measured).await?;

@@ -37,6 +37,15 @@ pub struct Size {
     pub clicks: usize,
 }
 
+/// Through what postbacks come in, and under which event ids.
+#[derive(Clone, Copy, Debug)]
+pub struct Entrance<'a> {
+    /// A source that is there already; a new operator's otherwise.
+    pub source: Option<&'a str>,
+    /// Whether event ids lie anywhere among all others.
+    pub scattered: bool,
+}
+
 /// Everything that was made.
 pub struct World {
     /// What the sender needs.
@@ -50,24 +59,28 @@ pub struct World {
 /// Makes a world through the admin interface, and starts its receivers.
 pub async fn set_up(
     service: &Service,
-    size: Size,
+    (size, entrance): (Size, Entrance<'_>),
     tag: &str,
     book: &Arc<Book>,
     receivers: &Lane,
 ) -> Result<World, Failure> {
-    let made = make(service, size, tag, book, receivers).await;
+    let made = make(service, (size, entrance), tag, book, receivers).await;
     made.map_err(|error| Failure::new(format!("the set-up failed: {error}")))
 }
 
 async fn make(
     service: &Service,
-    size: Size,
+    (size, entrance): (Size, Entrance<'_>),
     tag: &str,
     book: &Arc<Book>,
     receivers: &Lane,
 ) -> Result<World, SetUpError> {
     let mut admin = service.admin();
-    let operator = setup::operator(&mut admin, &format!("Bench operator {tag}")).await?;
+    let name = format!("Bench operator {tag}");
+    let operator = match entrance.source {
+        Some(source) => setup::sender(&mut admin, source, &name).await?,
+        None => setup::operator(&mut admin, &name).await?,
+    };
     let program = format!("Bench program {tag}");
     let program_id = setup::program(&mut admin, &operator.id, &program, CURRENCY, &[GOAL]).await?;
     let (mut clicks, mut endpoints) = (Vec::new(), Vec::new());
@@ -85,6 +98,7 @@ async fn make(
     }
     let recipe = Recipe {
         event_prefix: book.event_prefix().to_owned(),
+        scattered: entrance.scattered,
         service: service.address,
         key: operator.key,
         secret: SigningSecret::parse(&operator.secret).map_err(|_| SetUpError::Form("source's secret"))?,

@@ -57,6 +57,7 @@ pub async fn set_up(
     }
     let recipe = Recipe {
         event_prefix: book.event_prefix().to_owned(),
+        scattered: false,
         service,
         key: operator.key,
         secret: SigningSecret::parse(&operator.secret).map_err(|_| SetUpError::Form("source's secret"))?,

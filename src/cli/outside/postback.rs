@@ -13,8 +13,10 @@ const FILLER: &str = "0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// What every postback of a bench has in common.
 pub struct Recipe {
-    /// What event ids begin with.
+    /// What event ids begin with; or, where they are scattered, what stands before their number.
     pub event_prefix: String,
+    /// Whether event ids begin with digits that look random, so that their keys lie anywhere in an index.
+    pub scattered: bool,
     /// Where the service is.
     pub service: SocketAddr,
     /// The key that is sent.
@@ -35,9 +37,10 @@ impl Recipe {
         // Writing to a string does not fail.
         let _ = write!(
             body,
-            "{{\"click_id\":\"{click}\",\"event_id\":\"{}{number:010}\",\"goal\":\"sale\",\"status\":\"approved\",\
+            "{{\"click_id\":\"{click}\",\"event_id\":\"{}{}{number:010}\",\"goal\":\"sale\",\"status\":\"approved\",\
              \"amount\":\"{}\",\"currency\":\"EUR\",\"sub1\":\"campaign-{}\",\"sub2\":\"banner-728x90\",\
              \"sub3\":\"landing-page-b\",\"sub4\":\"de\",\"sub5\":\"",
+            if self.scattered { scatter(number) } else { String::new() },
             self.event_prefix,
             amount(number),
             number % 97,
@@ -65,6 +68,14 @@ impl Recipe {
     }
 }
 
+/// Digits that differ for each number and look random (the finalizer of SplitMix64).
+fn scatter(number: u64) -> String {
+    let mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    format!("{:016x}-", mixed ^ (mixed >> 31))
+}
+
 /// The amount of a postback.
 pub fn amount(number: u64) -> String {
     let cents = 100 + number.wrapping_mul(37) % 90_000;
@@ -79,6 +90,7 @@ mod tests {
     fn bodies_are_json_of_the_length_that_was_promised_and_all_differ() {
         let recipe = Recipe {
             event_prefix: "bench-x-".into(),
+            scattered: false,
             service: "127.0.0.1:80".parse().unwrap(),
             key: "k".into(),
             secret: SigningSecret::generate(),
@@ -105,5 +117,12 @@ mod tests {
         recipe.request(&body(7), 1_700_000_000, &mut request);
         assert!(request.contains("Content-Length: 450\r\n\r\n{\"click_id\""), "{request}");
         assert!(request.contains(&sign_body(&recipe.secret, 1_700_000_000, body(7).as_bytes())), "{request}");
+
+        let recipe = Recipe { scattered: true, ..recipe };
+        let mut text = String::new();
+        recipe.body(7, &mut text);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["event_id"], format!("{}bench-x-0000000007", scatter(7)));
+        assert_eq!(text.len(), BODY_BYTES, "{text}");
     }
 }

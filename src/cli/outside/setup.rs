@@ -39,14 +39,19 @@ pub type Goal = (&'static str, &'static str, i64);
 /// Makes an operator whose source demands the scheme `body`, with a key for its server that may send as fast as it likes.
 pub async fn operator(admin: &mut Client, name: &str) -> Result<Operator, SetUpError> {
     let operator = create(admin, "/v1/admin/operators", json!({ "name": name })).await?;
-    let source_id = text(&operator, "/canonical_source/id")?;
+    sender(admin, &text(&operator, "/canonical_source/id")?, name).await
+}
+
+/// The operator of a source that is there already, which demands the scheme `body` from now on, with a new key and a new
+/// secret.
+pub async fn sender(admin: &mut Client, source_id: &str, name: &str) -> Result<Operator, SetUpError> {
     let source = format!("/v1/admin/sources/{source_id}");
     let secret = create(admin, &format!("{source}/secrets"), json!({})).await?;
-    change(admin, &source, json!({ "signature_scheme": "body" })).await?;
+    let changed = change(admin, &source, json!({ "signature_scheme": "body" })).await?;
     let key =
         json!({ "name": name, "role": "operator", "source_id": source_id, "rate_per_minute": UNLIMITED_PER_MINUTE });
     let key = create(admin, "/v1/admin/keys", key).await?;
-    Ok(Operator { id: text(&operator, "/id")?, key: text(&key, "/key")?, secret: text(&secret, "/secret")? })
+    Ok(Operator { id: text(&changed, "/operator_id")?, key: text(&key, "/key")?, secret: text(&secret, "/secret")? })
 }
 
 /// Makes a program with its goals and a plan that pays a fixed amount for each; answers its id.

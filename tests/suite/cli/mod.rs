@@ -4,6 +4,7 @@ mod bench;
 mod books;
 mod demo;
 mod faults;
+mod growth;
 mod keys;
 mod program;
 mod replay;

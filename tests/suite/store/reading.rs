@@ -18,6 +18,8 @@ on_both_engines!(
     conversions_are_found_by_what_people_know,
     receipts_show_the_verdict_in_force,
     commissions_and_deliveries_are_narrowed,
+    every_row_is_in_the_list_of_its_own_state,
+    lists_of_somebody_new_begin_with_them,
     configuration_is_listed_and_narrowed,
     what_does_not_exist_is_none,
 );
@@ -158,6 +160,74 @@ async fn commissions_and_deliveries_are_narrowed(kind: Kind) {
     assert_eq!(deliveries(Filter { endpoint_id: Some(theirs.id), ..filter() }).await.len(), 3);
     assert_eq!(deliveries(Filter { status: Some("dead".into()), ..filter() }).await.len(), 0);
     assert!(world.database.delivery(mine[0].id).await.unwrap().unwrap().body.is_some());
+}
+
+/// Lists of rare states go by other indexes than those of common ones.
+async fn every_row_is_in_the_list_of_its_own_state(kind: Kind) {
+    let world = World::new(kind).await;
+    for (number, statuses) in
+        [&["approved"][..], &["pending"], &["hold"], &["pending", "rejected"], &["approved", "reversed"]]
+            .iter()
+            .enumerate()
+    {
+        let click = world.click();
+        for status in *statuses {
+            let sale = world.a_sale(&click, &format!("e{number}"));
+            world.record(with(sale, json!({ "status": status }))).await;
+        }
+    }
+    world.record(world.a_lead("c1", "parked")).await;
+    let raw = world.database.raw().await;
+    for (place, state) in ["held", "dead", "delivered"].into_iter().enumerate() {
+        let one = format!("SELECT id FROM deliveries ORDER BY id LIMIT 1 OFFSET {place}");
+        raw.execute(&format!("UPDATE deliveries SET state = '{state}' WHERE id = ({one})")).await.unwrap();
+    }
+
+    let of =
+        |status: Option<&str>, affiliate_id| Filter { status: status.map(str::to_owned), affiliate_id, ..filter() };
+    for affiliate in [None, Some(world.affiliate.id)] {
+        let all = world.database.conversions(&of(None, affiliate), ALL).await.unwrap();
+        assert_eq!(all.len(), 5);
+        for row in &all {
+            let found = world.database.conversions(&of(Some(row.status.as_str()), affiliate), ALL).await.unwrap();
+            assert_eq!(found.iter().map(|found| found.id).collect::<Vec<_>>(), [row.id], "{:?}", row.status);
+        }
+        let all = world.database.commissions(&of(None, affiliate), ALL).await.unwrap();
+        let mut listed = 0;
+        for state in ["pending", "on_hold", "awaiting_fx", "available", "stated", "paid", "reversed", "void"] {
+            let found = world.database.commissions(&of(Some(state), affiliate), ALL).await.unwrap();
+            assert!(found.iter().all(|row| serde_json::to_value(row.state).unwrap() == state), "{state}: {found:?}");
+            listed += found.len();
+        }
+        assert_eq!(listed, all.len());
+        let all = world.database.deliveries(&of(None, affiliate), ALL).await.unwrap();
+        let mut listed = 0;
+        for state in ["pending", "held", "delivered", "dead"] {
+            let found = world.database.deliveries(&of(Some(state), affiliate), ALL).await.unwrap();
+            assert!(affiliate.is_some() || !found.is_empty(), "{state}");
+            assert!(found.iter().all(|row| serde_json::to_value(row.state).unwrap() == state), "{state}: {found:?}");
+            listed += found.len();
+        }
+        assert_eq!(listed, all.len());
+    }
+}
+
+async fn lists_of_somebody_new_begin_with_them(kind: Kind) {
+    let world = World::new(kind).await;
+    world.accepted(world.a_sale(&world.click(), "e1")).await;
+    let days = |days: u64| world.now().plus(std::time::Duration::from_secs(days * 86_400));
+    for (of, affiliate) in [(days(0), Some(world.affiliate.id)), (days(0), None), (days(3), None)] {
+        let affiliate_id = affiliate.unwrap_or_else(|| AffiliateId::new(of));
+        let found =
+            world.database.conversions(&Filter { affiliate_id: Some(affiliate_id), ..filter() }, ALL).await.unwrap();
+        assert_eq!(found.len(), usize::from(affiliate.is_some()));
+    }
+    // Whatever is asked together, the newest of them decides; clocks may differ by a while.
+    let operator = Filter { operator_id: Some(world.operator.id), ..filter() };
+    let both = Filter { affiliate_id: Some(AffiliateId::new(days(9))), ..operator.clone() };
+    assert!(operator.earliest_id() < both.earliest_id());
+    assert!(operator.earliest_id() < Some(world.operator.id.uuid()));
+    assert_eq!(filter().earliest_id(), None);
 }
 
 async fn configuration_is_listed_and_narrowed(kind: Kind) {

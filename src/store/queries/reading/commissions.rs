@@ -45,9 +45,11 @@ pub async fn commissions(engine: &Engine, filter: &Filter, page: Page) -> Result
         Some("available") => select.and(AVAILABLE),
         Some("stated") => select.and(STATED),
         Some("paid") => select.and(PAID),
-        other => select.only("state", other.map(str::to_owned)),
+        None => select,
+        // The condition of a partial index: such states may be so rare that no page of them is ever full.
+        other => select.only("state", other.map(str::to_owned)).and("state <> 'available'"),
     };
-    select.page(engine, "id", page, commission_view).await
+    select.since("id", filter).page(engine, "id", page, commission_view).await
 }
 
 pub async fn commission(engine: &Engine, id: CommissionId) -> Result<Option<CommissionView>, StoreError> {

@@ -135,6 +135,15 @@ impl Select {
         self
     }
 
+    /// Ends where those began whom the filter names, so that a list of somebody new does not look at every row that is older
+    /// than they are.
+    fn since(mut self, id: &'static str, filter: &Filter) -> Self {
+        if let Some(earliest) = filter.earliest_id() {
+            self.0.push(" AND ").push(id).push(" >= ").push_bind(earliest);
+        }
+        self
+    }
+
     /// Narrows by a condition.
     fn and(mut self, condition: &'static str) -> Self {
         self.0.push(" AND ").push(condition);

@@ -19,14 +19,19 @@ const RECEIPTS: &str = "SELECT * FROM (SELECT r.id, r.operator_id, r.source_id, 
      CASE WHEN l.id IS NULL THEN r.code ELSE l.code END AS code, \
      CASE WHEN l.id IS NULL THEN r.field ELSE l.field END AS field, \
      CASE WHEN l.id IS NULL THEN r.conversion_id ELSE l.conversion_id END AS conversion_id, \
-     CASE WHEN l.id IS NULL THEN r.note ELSE l.note END AS note \
+     CASE WHEN l.id IS NULL THEN r.note ELSE l.note END AS note, r.verdict AS first_verdict \
      FROM receipts r LEFT JOIN receipt_verdicts l ON l.id = \
      (SELECT v.id FROM receipt_verdicts v WHERE v.receipt_id = r.id ORDER BY v.id DESC LIMIT 1)) AS shown WHERE true";
 
 pub async fn receipts(engine: &Engine, filter: &Filter, page: Page) -> Result<Vec<ReceiptView>, StoreError> {
     let select = Select::of(RECEIPTS).only("operator_id", filter.operator_id).only("source_id", filter.source_id);
     let select = select.only("conversion_id", filter.conversion_id).only("verdict", filter.status.clone());
-    select.page(engine, "id", page, receipt_view).await
+    let select = match filter.status.as_deref() {
+        // What is refused or waits now has never been booked; a partial index holds those.
+        Some("rejected" | "parked") => select.and("first_verdict IN ('rejected', 'parked')"),
+        _ => select,
+    };
+    select.since("id", filter).page(engine, "id", page, receipt_view).await
 }
 
 pub async fn receipt(engine: &Engine, id: ReceiptId) -> Result<Option<ReceiptView>, StoreError> {
@@ -82,11 +87,16 @@ pub async fn conversions(engine: &Engine, filter: &Filter, page: Page) -> Result
     let select = Select::of(CONVERSIONS).only("operator_id", filter.operator_id).only("source_id", filter.source_id);
     let select = select.only("program_id", filter.program_id).only("affiliate_id", filter.affiliate_id);
     let select = select.only("click_id", filter.click_id.clone()).only("status", filter.status.clone());
+    let select = match filter.status.as_deref() {
+        None | Some("approved") => select,
+        // The condition of a partial index: what is not approved may be so rare that no page of it is ever full.
+        Some(_) => select.and("status <> 'approved'"),
+    };
     let mut select = select.only("id", filter.conversion_id);
     if let Some(event_id) = &filter.event_id {
         select = select.among("id", conversions_of_event(engine, filter, event_id).await?);
     }
-    select.page(engine, "id", page, conversion_view).await
+    select.since("id", filter).page(engine, "id", page, conversion_view).await
 }
 
 /// What an event id led to at each source that it may have come through. Every conversion's event id took an event

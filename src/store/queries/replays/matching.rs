@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::super::super::dialect::{Db, DbConnection, DbRow};
 use super::super::to_name;
 use crate::domain::ids::earliest_id;
-use crate::domain::replay::{DeliveryFilter, ReceiptFilter, Window};
+use crate::domain::replay::{DeliveryFilter, ReceiptFilter, SettledState, Window};
 use crate::domain::time::Timestamp;
 
 /// The unit in which ids carry their time.
@@ -24,8 +24,12 @@ impl Matching {
         if !filter.acknowledged {
             matching.0.push(" AND a.delivery_id IS NULL");
         }
+        // Written out, since SQLite does not see that a bound value is the condition of a partial index.
+        matching.0.push(match filter.state {
+            SettledState::Dead => " AND d.state = 'dead'",
+            SettledState::Delivered => " AND d.state = 'delivered'",
+        });
         matching
-            .only("d.state", Some(filter.state.as_str()))
             .compare("d.settled_at", " <= ", Some(created_at))
             .only("p.operator_id", filter.operator_id)
             .only("p.affiliate_id", filter.affiliate_id)
