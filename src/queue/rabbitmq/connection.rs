@@ -265,6 +265,11 @@ impl Link {
         self.useful.store(true, Ordering::Relaxed);
     }
 
+    /// How long ago it was opened.
+    pub(super) fn age(&self) -> Duration {
+        self.opened_at.elapsed()
+    }
+
     /// Whether it did its work, or at least held for `long_enough`.
     pub(super) fn was_useful(&self, long_enough: Duration) -> bool {
         self.useful.load(Ordering::Relaxed) || self.opened_at.elapsed() >= long_enough

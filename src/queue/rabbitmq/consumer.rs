@@ -5,9 +5,9 @@
 //! poison queue and is acknowledged only once it is there. Deliberately not done: nothing is ever
 //! nacked into a rung, since retries are decided in the database.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
@@ -29,6 +29,9 @@ use crate::queue::{Acknowledge, PublishError, Received};
 /// does not spin. It takes a place in the window meanwhile.
 const GIVE_BACK_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long the work queue may know of no consumer while one is attached.
+const UNKNOWN_FOR: Duration = Duration::from_secs(3);
+
 /// How long to wait before the poison queue is tried again.
 const POISON_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -37,6 +40,8 @@ pub(super) struct Consumer {
     arrived: mpsc::Sender<Inbound>,
     inbox: Mutex<mpsc::Receiver<Inbound>>,
     link: ArcSwapOption<Link>,
+    /// Since when the work queue has known of no consumer at all.
+    unknown_since: std::sync::Mutex<Option<Instant>>,
 }
 
 /// A message that nobody has taken yet.
@@ -49,12 +54,33 @@ impl Consumer {
     /// A consumer that is not attached yet; `window` messages fit between the broker and the workers.
     pub(super) fn new(window: u16) -> Self {
         let (arrived, inbox) = mpsc::channel(usize::from(window.max(1)));
-        Self { arrived, inbox: Mutex::new(inbox), link: ArcSwapOption::empty() }
+        Self {
+            arrived,
+            inbox: Mutex::new(inbox),
+            link: ArcSwapOption::empty(),
+            unknown_since: std::sync::Mutex::default(),
+        }
     }
 
     /// The connection, while there is one.
     pub(super) fn link(&self) -> Option<Arc<Link>> {
         self.link.load_full()
+    }
+
+    /// Takes in whether the work queue knows of any consumer. One that is attached and that the queue does not know of would
+    /// wait for ever: a queue that was deleted and declared again at once may not have told it (fault suite,
+    /// `queue-deleted`).
+    pub(super) fn is_known(&self, known: bool) {
+        let mut since = self.unknown_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(link) = self.link().filter(|_| !known) else {
+            *since = None;
+            return;
+        };
+        let unknown_for = since.get_or_insert_with(Instant::now).elapsed().min(link.age());
+        if unknown_for >= UNKNOWN_FOR {
+            *since = None;
+            link.fail(Fault("the work queue does not know of its consumer".to_owned()));
+        }
     }
 }
 

@@ -205,11 +205,15 @@ impl Queue for RabbitMq {
         let Some(link) = self.shared.link() else {
             return Err(PublishError::Unavailable("there is no connection to the broker".to_owned()));
         };
-        self.shared.topology.depths(&link).await.map_err(|fault| {
+        let (depths, consumers) = self.shared.topology.depths(&link).await.map_err(|fault| {
             // A queue that is gone is declared by the next connection.
             link.fail(fault.clone());
             PublishError::Unavailable(fault.to_string())
-        })
+        })?;
+        if !self.shared.closing.is_cancelled() {
+            self.shared.consumer.is_known(consumers > 0);
+        }
+        Ok(depths)
     }
 
     fn health(&self) -> QueueHealth {

@@ -132,20 +132,23 @@ impl Topology {
         link.call("closing a channel", channel.close(200, "OK".into())).await
     }
 
-    /// Ready messages in each queue, asked without creating any.
-    pub(super) async fn depths(&self, link: &Link) -> Result<Vec<Depth>, Fault> {
+    /// Ready messages in each queue, and how many consumers the work queue knows of; asked without creating any.
+    pub(super) async fn depths(&self, link: &Link) -> Result<(Vec<Depth>, u32), Fault> {
         let channel = link.channel().await?;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let mut depths = Vec::new();
+        let (mut depths, mut consumers) = (Vec::new(), 0);
         let mut seen = BTreeSet::new();
         for name in self.queues().filter(|name| seen.insert(*name)) {
             let question = channel.queue_declare(name.into(), options, FieldTable::default());
             let what = format!("asking for the depth of queue {name}");
             let queue = link.call(&what, question).await?;
+            if name == self.work {
+                consumers = queue.consumer_count();
+            }
             depths.push(Depth { queue: name.to_owned(), messages: u64::from(queue.message_count()) });
         }
         link.call("closing a channel", channel.close(200, "OK".into())).await?;
-        Ok(depths)
+        Ok((depths, consumers))
     }
 
     fn queues(&self) -> impl Iterator<Item = &str> {

@@ -144,6 +144,32 @@ async fn a_queue_deleted_under_its_consumer_is_declared_again() {
     running.remove(&ladder).await;
 }
 
+/// A queue that is declared again while its deletion is under way may tell its consumer nothing, and know nothing of it.
+#[tokio::test]
+async fn a_queue_deleted_again_and_again_is_never_left_without_its_consumer() {
+    let ladder = ladder(&[LONG_MS]);
+    let settings = RabbitMqSettings { backoff_min: Duration::from_millis(1), ..broker::settings() };
+    let running = Running::start(settings, &ladder).connected().await;
+    let hands = Hands::new().await;
+    for _ in 0..10 {
+        hands.delete(&running.name("work")).await;
+        eventually("what is published is received", async || {
+            // Refused while the queue is missing; asked for as the relay asks, which is how the loss is noticed.
+            let (_published, _depths) =
+                (running.queue.publish(Route::Work, &[hint()]).await, running.queue.depths().await);
+            match tokio::time::timeout(Duration::from_millis(100), running.queue.receive()).await {
+                Ok(received) => {
+                    received.expect("it is open").ack().await;
+                    true
+                }
+                Err(_) => false,
+            }
+        })
+        .await;
+    }
+    running.remove(&ladder).await;
+}
+
 #[tokio::test]
 async fn cut_connections_are_rebuilt_and_nothing_hangs_or_is_lost() {
     let ladder = ladder(&[LONG_MS]);
