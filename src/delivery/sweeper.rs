@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::delivery::relay::Relay;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::deliveries::Deliveries;
 
@@ -45,7 +46,7 @@ impl Sweeper {
     async fn round(&self) -> Result<(), StoreError> {
         let mut ended = 0;
         loop {
-            let now = self.store_time().await;
+            let now = self.store_time().await?;
             let some = self.store.expire_leases(now, &self.policy, LEASES_AT_ONCE).await?;
             ended += some;
             if some == 0 {
@@ -59,11 +60,10 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Now, after measuring anew how far the database's clock is ahead.
-    async fn store_time(&self) -> crate::domain::time::Timestamp {
-        if let Ok(offset) = self.store.clock_offset_micros().await {
-            self.clock.set_offset(offset);
-        }
-        self.clock.now()
+    /// Now, after measuring anew how far the database's clock is ahead. No round goes by an older measure: the machine's
+    /// clock may have been stepped since, and leases that others hold would seem to be over.
+    async fn store_time(&self) -> Result<Timestamp, StoreError> {
+        self.clock.set_offset(self.store.clock_offset_micros().await?);
+        Ok(self.clock.now())
     }
 }

@@ -32,6 +32,10 @@ impl Queue for AloneLine {
             true => Err(PublishError::Refused("it is full".to_owned())),
             false => self.queue.publish(route, hints).await,
         };
+        if answer.is_err() {
+            let world = &self.life.world;
+            world.judge().not_taken(hints, &world.model(), world.clock.now());
+        }
         let fate = if answer.is_ok() { "taken" } else { "refused" };
         let hints = hints.iter().map(place_of).collect();
         self.life.note(Event::Published { instance: self.life.instance, route, hints, fate });

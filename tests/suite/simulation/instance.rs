@@ -12,7 +12,7 @@ use postback::delivery::permits::Permits;
 use postback::delivery::relay::Relay;
 use postback::delivery::sweeper::Sweeper;
 use postback::delivery::worker::{Worker, WorkerParts};
-use postback::domain::ids::DeliveryId;
+use postback::domain::ids::{DeliveryId, EndpointId};
 use postback::domain::outbox::{NewDelivery, Outbox};
 use postback::intake::catalog_cache::CatalogCache;
 use postback::lifecycle::{Lifecycle, Stopped};
@@ -44,6 +44,8 @@ pub struct Instance {
     lifecycle: Lifecycle,
     store: StoreLine,
     relay: Relay,
+    permits: Permits,
+    breakers: Breakers,
 }
 
 impl Instance {
@@ -144,6 +146,13 @@ impl Instance {
         }
     }
 
+    /// Whether it would take what is due for this endpoint.
+    pub fn serves(&self, endpoint: EndpointId) -> bool {
+        let up = !self.life.is_dead() && !self.life.is_frozen();
+        let left_alone = || self.breakers.open(self.life.clock.now()).contains(&endpoint);
+        up && !self.permits.full().contains(&endpoint) && !left_alone()
+    }
+
     /// Whether a task of it ended although nobody asked it to.
     pub fn has_failed(&self) -> bool {
         !self.life.is_dead() && self.lifecycle.stopping().is_cancelled()
@@ -176,7 +185,7 @@ impl Parts {
         let (publish, refill) = loops.into_tasks(self.lifecycle.stopping(), self.lifecycle.drained());
         self.spawn_until_drained("relay", publish);
         self.lifecycle.spawn("backlog", refill);
-        self.start_worker(&relay, permits, breakers);
+        self.start_worker(&relay, permits.clone(), breakers.clone());
         if plan.has(Kind::Pauses) {
             let (store, catalog) = (self.store.clone(), Arc::clone(&self.catalog));
             let (relay, clock) = (relay.clone(), self.life.clock.clone());
@@ -194,7 +203,7 @@ impl Parts {
         self.lifecycle.spawn("sweeper", sweeper.run(self.lifecycle.stopping()));
         let Self { life, lifecycle, store, .. } = self;
         life.note(Event::Started { instance: life.instance, slot: life.slot });
-        Instance { life, lifecycle, store: (*store).clone(), relay }
+        Instance { life, lifecycle, store: (*store).clone(), relay, permits, breakers }
     }
 
     fn start_worker(&self, relay: &Relay, permits: Permits, breakers: Breakers) {

@@ -16,11 +16,14 @@ mod plan;
 mod planted;
 mod queue;
 mod receivers;
+mod rows_as_text;
 mod run;
+mod scripted;
 mod store;
 mod trace;
 mod world;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -34,7 +37,7 @@ use uuid::Uuid;
 
 use self::model::Model;
 use self::plan::Plan;
-use self::planted::Planted;
+use self::planted::{PLANTED, Planted};
 use self::run::{Outcome, play};
 use self::world::START;
 use crate::support::world::endpoint;
@@ -144,6 +147,43 @@ fn whatever_happens_nothing_is_lost_and_nothing_is_booked_twice() {
         );
     }
     eprintln!("{seeds} seeds from {first} on in {:.1} s", begun.elapsed().as_secs_f64());
+}
+
+/// Every fault that is planted around the code is found, within as many seeds as the suite plays.
+#[test]
+fn the_simulation_finds_planted_faults() {
+    for planted in PLANTED {
+        let found = play_all(0..SEEDS, Some(planted));
+        let (seed, outcome) = found.unwrap_or_else(|| panic!("{planted:?} was not found in {SEEDS} seeds"));
+        eprintln!("{planted:?}: seed {seed}, {}", outcome.violated.unwrap());
+    }
+}
+
+/// A simulation in which nothing happens finds nothing.
+#[test]
+fn the_simulation_comes_to_everything_that_it_is_about() {
+    let metrics = metrics();
+    let seen: BTreeSet<_> = (0..400).flat_map(|seed| play(seed, None, &metrics, false).seen).collect();
+    let wanted = [
+        "a success",
+        "a late success",
+        "a failure",
+        "an unknown end",
+        "death of age",
+        "death after all attempts",
+        "a hint that came early",
+        "a hint lost again and again",
+        "claim",
+        "claim_next",
+        "hand_back",
+        "take_due",
+        "take_over",
+        "unpublished",
+        "replay",
+        "hold",
+        "release",
+    ];
+    assert!(wanted.iter().all(|what| seen.contains(what)), "{seen:?}");
 }
 
 #[test]

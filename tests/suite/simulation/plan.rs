@@ -3,6 +3,7 @@
 //! Each seed has only some kinds of faults, so that each of them also happens without the others, and what only shows
 //! where nothing else goes wrong is seen too.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use postback::config::Settings;
@@ -60,23 +61,49 @@ const KINDS: [Kind; 19] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// The instance in this slot is gone at once; another one starts after a while.
-    Kill { slot: usize, down: Duration },
+    Kill {
+        slot: usize,
+        down: Duration,
+    },
     /// It does nothing for so long and goes on; the broker may give its messages to others meanwhile.
-    Freeze { slot: usize, time: Duration, disconnected: bool },
+    Freeze {
+        slot: usize,
+        time: Duration,
+        disconnected: bool,
+    },
     /// It is asked to stop as by SIGTERM; another one starts when it has.
-    Stop { slot: usize },
+    Stop {
+        slot: usize,
+    },
     /// The machine's clock of this slot jumps.
-    StepClock { slot: usize, micros: i64 },
-    StoreDown { time: Duration },
-    QueueDown { time: Duration },
+    StepClock {
+        slot: usize,
+        micros: i64,
+    },
+    StoreDown {
+        time: Duration,
+    },
+    QueueDown {
+        time: Duration,
+    },
     /// Everything that lies in the queue is gone.
     QueueForgets,
     /// The receiver of this endpoint answers so from now on.
-    Mood { endpoint: usize, mood: Mood },
-    Pause { endpoint: usize },
-    Resume { endpoint: usize },
+    Mood {
+        endpoint: usize,
+        mood: Mood,
+    },
+    Pause {
+        endpoint: usize,
+    },
+    Resume {
+        endpoint: usize,
+    },
     /// A person replays the delivery with this number, if there is one, by the instance in this slot.
-    Replay { delivery: usize, slot: usize },
+    Replay {
+        delivery: usize,
+        slot: usize,
+    },
 }
 
 /// How a receiver answers.
@@ -189,10 +216,13 @@ impl Plan {
                     Kind::Pauses if chance.percent(50) => Action::Pause { endpoint },
                     Kind::Pauses if chance.percent(30) => Action::Mood { endpoint, mood: Mood::Gone },
                     Kind::Pauses => Action::Resume { endpoint },
-                    Kind::Replays => Action::Replay { delivery: chance.index(self.postbacks.len() * self.endpoints), slot },
+                    Kind::Replays => {
+                        Action::Replay { delivery: chance.index(self.postbacks.len() * self.endpoints), slot }
+                    }
                     _ => continue,
                 };
-                actions.push((self.calm_at.mul_f64(0.001 * f64::from(u32::try_from(chance.below(1_000)).unwrap())), action));
+                let thousandths = u32::try_from(chance.below(1_000)).unwrap();
+                actions.push((self.calm_at * thousandths / 1_000, action));
             }
         }
         actions.sort_by_key(|(at, _)| *at);
@@ -224,9 +254,11 @@ fn mood(chance: &mut Chance) -> Mood {
     chance.pick(&[Mood::Good, Mood::Broken, Mood::Busy, Mood::Silent, Mood::Away, Mood::Mixed])
 }
 
+static DEFAULTS: LazyLock<Settings> = LazyLock::new(|| Settings::from_pairs(&[]).unwrap());
+
 /// The defaults, with a ladder that does not take hours.
 fn settings(chance: &mut Chance, kinds: &[Kind]) -> Settings {
-    let mut settings = Settings::from_pairs(&[]).unwrap();
+    let mut settings = DEFAULTS.clone();
     let delivery = &mut settings.delivery;
     let (rungs, attempts): (&[u64], u32) = chance.pick(&[
         (&[30, 120, 600][..], 4),
@@ -246,6 +278,10 @@ fn settings(chance: &mut Chance, kinds: &[Kind]) -> Settings {
     if chance.percent(30) {
         delivery.breaker_after = 2;
         delivery.breaker_pause = Duration::from_secs(3);
+    }
+    if chance.percent(20) {
+        // The shortest that the timeout allows.
+        delivery.lease = delivery.timeout * 3 / 2;
     }
     if chance.percent(20) {
         delivery.window = 1 + chance.index(4);

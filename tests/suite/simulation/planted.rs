@@ -5,8 +5,8 @@
 pub enum Planted {
     /// A message of an older epoch claims the row.
     ClaimIgnoresEpoch,
-    /// A row is claimed under somebody else's lease.
-    ClaimIgnoresLease,
+    /// A message of an older attempt claims the row, whoever has a lease on it.
+    ClaimIgnoresAttempt,
     /// A row is claimed before it is due.
     ClaimIgnoresDue,
     /// An attempt whose lease was lost changes the state.
@@ -31,4 +31,24 @@ pub enum Planted {
     RecordForgetsKeys,
     /// A commit that is answered is taken back afterwards.
     CommitIsLost,
+    /// Not a mistake, but to be borne: how far the database's clock is ahead cannot be asked from the start until it is calm.
+    ClockIsNotTold,
 }
+
+/// All mistakes.
+pub const PLANTED: [Planted; 14] = [
+    Planted::ClaimIgnoresEpoch,
+    Planted::ClaimIgnoresAttempt,
+    Planted::ClaimIgnoresDue,
+    Planted::FinishIgnoresLease,
+    Planted::FinishForgetsLateSuccess,
+    Planted::FailureDelivers,
+    Planted::NothingExpires,
+    Planted::ExpiresEarly,
+    Planted::ExpiryDelivers,
+    Planted::UnpublishedMarksNothing,
+    Planted::HandBackSwallows,
+    Planted::ReplayIgnoresLease,
+    Planted::RecordForgetsKeys,
+    Planted::CommitIsLost,
+];

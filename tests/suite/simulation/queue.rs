@@ -111,8 +111,12 @@ impl Broker {
         if world.strikes(Kind::QueueDelays, 25) {
             let late = world.chance().millis(1, 90_000);
             // Brokers and rows go by different clocks.
-            let early = Duration::from_millis(late.subsec_millis().into()) * 4;
-            at = if world.chance().percent(70) { at + late } else { (at - early.min(self.wait(route))).max(Instant::now()) };
+            let early = Duration::from_millis(late.subsec_millis().into()) * 12;
+            at = if world.chance().percent(70) {
+                at + late
+            } else {
+                (at - early.min(self.wait(route))).max(Instant::now())
+            };
         }
         let mut state = self.state();
         state.put(hints.to_vec(), at);
@@ -202,6 +206,9 @@ impl Queue for BrokerLine {
             self.broker.put(route, hints)
         };
         self.broker.changed.notify_waiters();
+        if answer.is_err() {
+            world.judge().not_taken(hints, &world.model(), world.clock.now());
+        }
         let hints = hints.iter().map(place_of).collect();
         self.life.note(Event::Published { instance: self.life.instance, route, hints, fate });
         self.life.open().await;
@@ -216,7 +223,12 @@ impl Queue for BrokerLine {
         };
         let places = hints.iter().map(place_of).collect();
         self.life.note(Event::Received { instance: self.life.instance, hints: places });
-        let loan = Loan { broker: Arc::clone(&self.broker), life: Arc::clone(&self.life), number: Some(number), hints: hints.clone() };
+        let loan = Loan {
+            broker: Arc::clone(&self.broker),
+            life: Arc::clone(&self.life),
+            number: Some(number),
+            hints: hints.clone(),
+        };
         Some(Received::new(hints, Box::new(loan)))
     }
 

@@ -21,7 +21,10 @@ use super::world::Life;
 pub enum Answer {
     /// The request never came.
     NotReached,
-    Status { status: u16, retry_after_s: Option<u64> },
+    Status {
+        status: u16,
+        retry_after_s: Option<u64>,
+    },
     /// It took the request and did not answer in time.
     Silence,
     /// It took it and answered with success; the answer was lost.
@@ -121,7 +124,7 @@ impl Outbound for SenderLine {
             let id = request.headers.iter().find(|(name, _)| *name == "webhook-id").unwrap().1.clone();
             life.note(Event::Sent { instance: life.instance, place, answer });
             let world = &life.world;
-            world.judge().posted(life.instance, endpoint, place, id, answer, world.clock.now());
+            world.judge().posted(life.instance, place, id, answer, world.clock.now());
         }
         life.pause(time).await;
         if life.world.strikes(Kind::Stalls, 15) {
@@ -135,7 +138,8 @@ impl Outbound for SenderLine {
 
 /// What the sender makes of an answer.
 fn result(answer: Answer, duration: Duration) -> AttemptResult {
-    let failed = |retry_after_s: Option<u64>| AttemptOutcome::Failed { retry_after: retry_after_s.map(Duration::from_secs) };
+    let failed =
+        |retry_after_s: Option<u64>| AttemptOutcome::Failed { retry_after: retry_after_s.map(Duration::from_secs) };
     let (outcome, status, error) = match answer {
         Answer::Status { status: 204, .. } => (AttemptOutcome::Delivered, Some(204), None),
         Answer::Status { status, retry_after_s } => (failed(retry_after_s), Some(status), Some("it did not take it")),

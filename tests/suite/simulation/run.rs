@@ -7,6 +7,7 @@ use std::time::Duration;
 use postback::clock::Clock;
 use postback::domain::delivery::DeliveryState;
 use postback::domain::endpoint::EndpointStatus;
+use postback::domain::ids::EndpointId;
 use postback::metrics::Metrics;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
@@ -17,12 +18,14 @@ use super::planted::Planted;
 use super::queue::Broker;
 use super::trace::Event;
 use super::world::{START, World};
-use super::{endpoint_of, endpoints_of};
+use super::{endpoint_of, endpoints_of, id_of};
 
 /// How long an operator waits for an answer before it posts again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long after all faults everything must have come to its end: a ladder, and hints that were lost before.
 const END_WITHIN: Duration = Duration::from_secs(3 * 3_600);
+/// How often the judge is told which endpoints are served.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What is still under way when nothing waits any more gets so long.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -31,24 +34,31 @@ pub struct Outcome {
     pub violated: Option<String>,
     pub hash: u64,
     pub trace: Vec<String>,
+    /// What happened that a run may be about.
+    pub seen: BTreeSet<&'static str>,
     /// How long the run was by its own clock.
     pub lasted: Duration,
 }
 
 /// Plays a seed, with a fault planted or without.
 pub fn play(seed: u64, planted: Option<Planted>, metrics: &Arc<Metrics>, traced: bool) -> Outcome {
+    play_plan(Plan::of(seed), planted, metrics, traced)
+}
+
+/// Plays what is planned.
+pub fn play_plan(plan: Plan, planted: Option<Planted>, metrics: &Arc<Metrics>, traced: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let begun = Instant::now();
-        let plan = Plan::of(seed);
         let mut model = Model { planted, ..Model::default() };
         endpoints_of(&plan, &mut model);
         let world = World::new(plan, model);
         let run = Arc::new(Run::new(&world, metrics));
         run.go().await;
-        let (violated, hash) = (world.judge().found(), world.trace().hash());
+        let (violated, seen) = world.judge().verdict();
+        let hash = world.trace().hash();
         let trace = if traced || violated.is_some() { world.trace().lines() } else { Vec::new() };
-        Outcome { violated, hash, trace, lasted: begun.elapsed() }
+        Outcome { violated, hash, trace, seen, lasted: begun.elapsed() }
     })
 }
 
@@ -92,12 +102,28 @@ impl Run {
             tokio::spawn(Arc::clone(self).post(key, begun + at));
         }
         tokio::spawn(Arc::clone(self).disturb(begun));
+        tokio::spawn(Arc::clone(self).watch());
         let end = begun + world.plan.calm_at + END_WITHIN;
-        if timeout_at(end, self.settled()).await.is_err() {
+        if timeout_at(end, self.all_said()).await.is_err() {
             world.violated("something has not come to its end".to_owned());
         }
-        sleep(LAST_WORDS).await;
         self.close().await;
+    }
+
+    /// Waits until nothing waits any more, and whoever was frozen has said what it had to say.
+    async fn all_said(&self) {
+        loop {
+            self.settled().await;
+            let instances: Vec<Instance> = self.slots().iter().flatten().cloned().collect();
+            for instance in instances {
+                instance.life.open().await;
+            }
+            sleep(LAST_WORDS).await;
+            let violated = self.world.judge().has_found();
+            if violated || self.world.model().is_settled() {
+                return;
+            }
+        }
     }
 
     /// Waits until it is calm and nothing waits any more, or until something has been violated.
@@ -118,7 +144,7 @@ impl Run {
             return;
         }
         world.judge().close(&world.plan, &world.model(), world.clock.now());
-        let instances: Vec<Instance> = self.slots().iter().flatten().cloned().collect();
+        let instances: Vec<Instance> = self.slots().iter_mut().filter_map(Option::take).collect();
         for instance in instances {
             instance.stop().await;
         }
@@ -151,6 +177,20 @@ impl Run {
         self.world.judge().instances(well, self.world.clock.now());
         if let Some(instance) = failed {
             self.world.violated(format!("a task of instance {instance} ended by itself"));
+        }
+    }
+
+    /// Tells the judge again and again which endpoints no instance serves.
+    async fn watch(self: Arc<Self>) {
+        let world = &self.world;
+        loop {
+            for number in 0..world.plan.endpoints {
+                let id = EndpointId::from_uuid(id_of(u32::try_from(number).unwrap()));
+                if !self.slots().iter().flatten().any(|instance| instance.serves(id)) {
+                    world.judge().unserved(number, world.clock.now());
+                }
+            }
+            sleep(LOOK_EVERY).await;
         }
     }
 

@@ -26,13 +26,16 @@ use super::plan::Kind;
 use super::planted::Planted;
 use super::receivers;
 use super::trace::Event;
-use super::world::Life;
+use super::world::{Life, START};
 
 /// See the module.
 #[derive(Clone)]
 pub struct StoreLine {
     pub life: Arc<Life>,
 }
+
+/// When all instances have started whose start nothing disturbs.
+const STARTED: Duration = Duration::from_millis(500);
 
 /// What becomes of a call.
 struct Fate {
@@ -97,7 +100,7 @@ impl StoreLine {
         }
         let mut judge = world.judge();
         for change in &changes {
-            self.life.note(Event::row(change, super::world::START.micros()));
+            self.life.note(Event::row(change, START.micros()));
             judge.row_changed(call, self.life.instance, change, now);
         }
         if !changes.is_empty() || judge.has_found() {
@@ -165,8 +168,10 @@ impl Deliveries for StoreLine {
 
     async fn hand_back(&self, hints: &[Hint], republish_at: Timestamp) -> Result<(), StoreError> {
         let (instance, world) = (self.life.instance, &self.life.world);
+        // Tried is enough: what could not be handed back comes up when its hint's time is over.
+        world.judge().asked_about(instance, hints);
         self.call(Call::HandBack, hints.len(), |model| {
-            world.judge().handed_back(instance, hints, model, republish_at);
+            world.judge().handed_back(hints, model, republish_at);
             model.hand_back(hints, republish_at);
         })
         .await
@@ -234,12 +239,15 @@ impl Deliveries for StoreLine {
         if self.life.world.plan.alone {
             return Ok(0);
         }
+        let world = &self.life.world;
+        let untold = world.model().planted == Some(Planted::ClockIsNotTold) && world.clock.now() > START.plus(STARTED);
+        let told = !untold || world.is_calm();
         self.call(Call::Look, 0, |_| {
             let clock = &self.life.clock;
             let machine = clock.now().micros() - clock.offset_micros();
-            self.life.world.clock.now().micros() - machine
+            told.then(|| world.clock.now().micros() - machine).ok_or_else(unavailable)
         })
-        .await
+        .await?
     }
 }
 

@@ -42,19 +42,61 @@ pub fn standing_of(row: &Row) -> Standing {
 #[derive(Clone, Debug, Hash)]
 pub enum Event {
     Did(Action),
-    Started { instance: usize, slot: usize },
-    StartFailed { slot: usize },
-    Stopped { instance: usize, how: &'static str },
-    Posted { key: u32, instance: usize },
-    Acknowledged { key: u32 },
+    Started {
+        instance: usize,
+        slot: usize,
+    },
+    StartFailed {
+        slot: usize,
+    },
+    Stopped {
+        instance: usize,
+        how: &'static str,
+    },
+    Posted {
+        key: u32,
+        instance: usize,
+    },
+    Acknowledged {
+        key: u32,
+    },
     /// A call took effect in the store.
-    Store { instance: usize, call: &'static str, count: usize },
-    StoreFailed { instance: usize, call: &'static str, took_effect: bool },
-    Row { delivery: u32, from: Option<Standing>, to: Standing, due: i64, comes_up: i64 },
-    Published { instance: usize, route: Route, hints: Vec<Place>, fate: &'static str },
-    Received { instance: usize, hints: Vec<Place> },
-    MessageDone { instance: usize, counted: bool },
-    Sent { instance: usize, place: Place, answer: Answer },
+    Store {
+        instance: usize,
+        call: &'static str,
+        count: usize,
+    },
+    StoreFailed {
+        instance: usize,
+        call: &'static str,
+        took_effect: bool,
+    },
+    Row {
+        delivery: u32,
+        from: Option<Standing>,
+        to: Standing,
+        due: i64,
+        comes_up: i64,
+    },
+    Published {
+        instance: usize,
+        route: Route,
+        hints: Vec<Place>,
+        fate: &'static str,
+    },
+    Received {
+        instance: usize,
+        hints: Vec<Place>,
+    },
+    MessageDone {
+        instance: usize,
+        counted: bool,
+    },
+    Sent {
+        instance: usize,
+        place: Place,
+        answer: Answer,
+    },
     Calm,
     Violated(String),
 }

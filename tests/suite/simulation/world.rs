@@ -141,7 +141,8 @@ impl Life {
     }
 
     pub fn freeze(&self, time: Duration) {
-        *self.frozen_until.lock().unwrap() = Some(Instant::now() + time);
+        let mut frozen_until = self.frozen_until.lock().unwrap();
+        *frozen_until = (*frozen_until).max(Some(Instant::now() + time));
     }
 
     pub fn is_frozen(&self) -> bool {

@@ -93,6 +93,8 @@ pub struct Judge {
     prompt: Prompt,
     /// When a clock was last stepped.
     stepped_at: Option<Timestamp>,
+    /// What has happened that a run may be about.
+    seen: BTreeSet<&'static str>,
 }
 
 /// What of the plan the judge goes by.
@@ -100,6 +102,10 @@ struct Terms {
     rungs: Vec<std::time::Duration>,
     max_attempts: i32,
     max_age: std::time::Duration,
+    /// How long a delivery waits whose hint was not taken.
+    hand_back_after: std::time::Duration,
+    /// How long an attempt may take.
+    timeout: std::time::Duration,
     /// Whether nothing at all goes wrong.
     nothing: bool,
     /// Whether all clocks always agree.
@@ -117,6 +123,8 @@ impl Judge {
                 rungs: plan.policy.ladder.rungs().to_vec(),
                 max_attempts: plan.policy.max_attempts,
                 max_age: plan.policy.max_age,
+                hand_back_after: plan.settings.delivery.hand_back_after,
+                timeout: plan.settings.delivery.timeout,
                 nothing: plan.kinds.is_empty(),
                 clocks_agree: !plan.has(Kind::ClockSteps),
                 held_up: plan.has_any(&[Kind::Freezes, Kind::ClockSteps]),
@@ -129,6 +137,7 @@ impl Judge {
             asked: BTreeSet::new(),
             prompt: Prompt::new(plan),
             stepped_at: None,
+            seen: BTreeSet::new(),
         }
     }
 
@@ -146,8 +155,9 @@ impl Judge {
         self.found.is_some()
     }
 
-    pub fn found(&self) -> Option<String> {
-        self.found.clone()
+    /// What must not be and was, if anything; and what has happened.
+    pub fn verdict(&self) -> (Option<String>, BTreeSet<&'static str>) {
+        (self.found.clone(), self.seen.clone())
     }
 
     /// Nobody is to be expected to keep any time before this.
@@ -179,8 +189,12 @@ impl Judge {
         }
     }
 
-    pub fn handed_back(&mut self, instance: usize, hints: &[Hint], model: &Model, at: Timestamp) {
+    /// An instance asks the store about these hints.
+    pub fn asked_about(&mut self, instance: usize, hints: &[Hint]) {
         self.asked.extend(hints.iter().map(|hint| (instance, place_of(hint))));
+    }
+
+    pub fn handed_back(&mut self, hints: &[Hint], model: &Model, at: Timestamp) {
         for row in standing(hints, model) {
             self.prompt.expect(row.id, at.max(row.next_attempt_at), prompt::ROUND, "after it was handed back");
         }
@@ -189,6 +203,14 @@ impl Judge {
     pub fn unpublished(&mut self, hints: &[Hint], model: &Model, not_before: Timestamp) {
         for row in standing(hints, model) {
             let from = not_before.max(row.next_attempt_at);
+            self.prompt.expect(row.id, from, prompt::ROUND, "after no queue took its hint");
+        }
+    }
+
+    /// No queue took these hints.
+    pub fn not_taken(&mut self, hints: &[Hint], model: &Model, now: Timestamp) {
+        for row in standing(hints, model) {
+            let from = now.plus(self.plan.hand_back_after).max(row.next_attempt_at);
             self.prompt.expect(row.id, from, prompt::ROUND, "after no queue took its hint");
         }
     }
@@ -202,7 +224,9 @@ impl Judge {
             let succeeded = finished.result.outcome == AttemptOutcome::Delivered;
             let told = posts.iter().any(|answer| answer.is_success());
             self.demand(!succeeded || told, || format!("attempt {place:?} succeeded without a 2xx: {posts:?}"));
-            self.demand(succeeded == finished.next.is_none(), || format!("{place:?}: {:?} follows {posts:?}", finished.next));
+            self.demand(succeeded == finished.next.is_none(), || {
+                format!("{place:?}: {:?} follows {posts:?}", finished.next)
+            });
             let exists = model.rows.contains_key(&claimed.delivery_id);
             self.demand(exists, || format!("attempt {place:?} is of a delivery that is gone"));
         }
@@ -222,8 +246,12 @@ impl Judge {
         }
     }
 
+    pub fn unserved(&mut self, endpoint: usize, now: Timestamp) {
+        self.prompt.unserved(endpoint, now);
+    }
+
     /// A request reached a receiver.
-    pub fn posted(&mut self, instance: usize, endpoint: usize, place: Place, id: String, answer: Answer, now: Timestamp) {
+    pub fn posted(&mut self, instance: usize, place: Place, id: String, answer: Answer, now: Timestamp) {
         let Some(granted) = self.granted.get_mut(&place) else {
             return self.violated(format!("a POST of {place:?}, which nobody has claimed"));
         };
@@ -231,14 +259,13 @@ impl Judge {
         let (holder, posts, until) = (granted.instance, granted.posts.len(), granted.until);
         self.demand(holder == instance, || format!("a POST of {place:?} by {instance}, not by its holder {holder}"));
         self.demand(posts == 1, || format!("{posts} POSTs of the one attempt {place:?}"));
-        let in_time = self.plan.held_up || now <= until;
-        self.demand(in_time, || format!("a POST of {place:?} after its lease was over"));
+        let in_time = self.plan.held_up || now.plus(self.plan.timeout) <= until;
+        self.demand(in_time, || format!("a POST of {place:?} that may outlast its lease"));
         if let Some(known) = self.known.iter_mut().find(|(id, _)| number_of(**id) == place.0).map(|(_, known)| known) {
             let told_as = known.told_as.get_or_insert_with(|| id.clone());
             let same = *told_as == id;
             self.demand(same, || format!("{place:?} was told under another id, {id}"));
         }
-        self.prompt.answered(endpoint, answer, now);
     }
 
     /// An instance acknowledged a message with these hints.
@@ -253,8 +280,7 @@ impl Judge {
 
 /// The rows that still stand as hinted.
 fn standing<'a>(hints: &[Hint], model: &'a Model) -> Vec<&'a super::model::Row> {
-    let stands = |hint: &Hint| {
-        model.rows.get(&hint.delivery_id).filter(|row| row.stands_as(hint) && row.lease.is_none())
-    };
+    let stands =
+        |hint: &Hint| model.rows.get(&hint.delivery_id).filter(|row| row.stands_as(hint) && row.lease.is_none());
     hints.iter().filter_map(stands).collect()
 }

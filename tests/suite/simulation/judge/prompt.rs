@@ -10,13 +10,12 @@ use postback::domain::ids::DeliveryId;
 use postback::domain::time::Timestamp;
 
 use super::super::plan::{Kind, Plan};
-use super::super::receivers::Answer;
 use super::super::world::START;
 
 /// A round of the sweeper, which wakes the backlog, and what calls may take.
-pub const ROUND: Duration = Duration::from_secs(17);
+pub const ROUND: Duration = Duration::from_secs(18);
 /// A hint's time, and a round: 75 s, and what calls may take.
-pub const HINT_LOST: Duration = Duration::from_secs(77);
+pub const HINT_LOST: Duration = Duration::from_secs(78);
 /// For how long at most a hint that gets lost again and again is waited for: 8 times its time, and a round.
 const MOST_DOUBLINGS: i32 = 3;
 /// The republishing time of the settings.
@@ -31,28 +30,24 @@ struct Expected {
 /// See the module.
 pub struct Prompt {
     applies: bool,
-    /// What a queue that delays, or permits that are few, may add.
+    /// What a queue that delays may add.
     slack: Duration,
     well_since: Timestamp,
     well: usize,
     expected: BTreeMap<DeliveryId, Expected>,
-    /// For how long an endpoint may be left alone after it was found strained.
-    left_alone: Duration,
+    /// When each endpoint was last seen without an instance that would take what is due for it.
     endpoints: Vec<Timestamp>,
 }
 
 impl Prompt {
     pub fn new(plan: &Plan) -> Self {
-        let unwell = [Kind::ClockSteps, Kind::StoreFails, Kind::StoreSlow, Kind::Pauses, Kind::Stalls];
-        let waits = plan.has(Kind::FewPermits) && plan.has_any(&[Kind::SlowReceivers, Kind::BadReceivers]);
-        let delays = plan.has(Kind::QueueDelays) || plan.has(Kind::FewPermits);
+        let unwell = [Kind::ClockSteps, Kind::StoreFails, Kind::StoreSlow, Kind::Pauses];
         Self {
-            applies: !plan.has_any(&unwell) && !waits,
-            slack: if delays { Duration::from_secs(15) } else { Duration::ZERO },
+            applies: !plan.has_any(&unwell),
+            slack: Duration::from_secs(if plan.has(Kind::QueueDelays) { 15 } else { 0 }),
             well_since: START,
             well: 0,
             expected: BTreeMap::new(),
-            left_alone: plan.settings.delivery.breaker_pause * 32 + plan.settings.delivery.timeout,
             endpoints: vec![START; plan.endpoints],
         }
     }
@@ -68,15 +63,9 @@ impl Prompt {
         self.well = well;
     }
 
-    pub fn answered(&mut self, endpoint: usize, answer: Answer, now: Timestamp) {
-        let asked = match answer {
-            Answer::Status { retry_after_s, .. } => retry_after_s.unwrap_or_default(),
-            _ => 0,
-        };
-        if !answer.is_success() || answer == Answer::LostSuccess {
-            let until = now.plus(self.left_alone + Duration::from_secs(asked));
-            self.endpoints[endpoint] = self.endpoints[endpoint].max(until);
-        }
+    /// No instance would take what is due for this endpoint: each leaves it alone for a while, or has no permit left.
+    pub fn unserved(&mut self, endpoint: usize, now: Timestamp) {
+        self.endpoints[endpoint] = now;
     }
 
     pub fn expect(&mut self, id: DeliveryId, from: Timestamp, within: Duration, why: &'static str) {

@@ -36,6 +36,25 @@ impl Judge {
             self.lease_ended(call, before, after, now);
         }
         self.expectations(call, before, after, now);
+        self.see(call, before, after);
+    }
+
+    fn see(&mut self, call: Call, before: &Row, after: &Row) {
+        use DeliveryState::{Dead, Delivered, Pending};
+        let what = match (call, before.state, after.state) {
+            (Call::Finish, Pending, Delivered) if before.lease.is_none() => "a late success",
+            (Call::Finish, Dead, Delivered) => "a success of what was dead",
+            (Call::Finish, _, Delivered) => "a success",
+            (Call::Finish, _, Dead) if after.dead_reason == Some(DeadReason::TooOld) => "death of age",
+            (_, Pending, Dead) => "death after all attempts",
+            (Call::Finish, ..) => "a failure",
+            (Call::Expire, ..) if after.failures > before.failures => "unknown ends that count as a failure",
+            (Call::Expire, ..) => "an unknown end",
+            (Call::Claim, ..) if after.attempt == before.attempt => "a hint that came early",
+            (Call::TakeDue, ..) if before.republished >= 2 => "a hint lost again and again",
+            _ => call.name(),
+        };
+        self.seen.insert(what);
     }
 
     fn states(&mut self, call: Call, before: &Row, after: &Row) {

@@ -21,14 +21,16 @@ impl Model {
         let mut answer = Claims::default();
         let mut claims = claims.to_vec();
         claims.sort_by_key(|claim| claim.hint.delivery_id);
-        let (any_epoch, any_lease, any_time) =
-            (self.has(Planted::ClaimIgnoresEpoch), self.has(Planted::ClaimIgnoresLease), self.has(Planted::ClaimIgnoresDue));
+        let (any_epoch, any_attempt) = (self.has(Planted::ClaimIgnoresEpoch), self.has(Planted::ClaimIgnoresAttempt));
+        let any_time = self.has(Planted::ClaimIgnoresDue);
         let mut early = Vec::new();
         for claim in &claims {
             let hint = &claim.hint;
             let Some(row) = self.rows.get(&hint.delivery_id) else { continue };
-            let fits = row.stands_as(hint) || any_epoch && row.stands_as(&Hint { epoch: row.epoch, ..*hint });
-            if !fits || row.lease.is_some() && !any_lease {
+            let fits = row.stands_as(hint)
+                || any_epoch && row.stands_as(&Hint { epoch: row.epoch, ..*hint })
+                || any_attempt && row.stands_as(&Hint { attempt: row.attempt, ..*hint });
+            if !fits || row.lease.is_some() && !any_attempt {
                 continue;
             }
             if row.next_attempt_at <= due_by || any_time {
@@ -233,6 +235,14 @@ impl Model {
         taken.into_iter().map(take).collect()
     }
 
+    /// Whether no two rows that are due at `now` became due at the same moment.
+    pub fn due_times_differ(&self, now: Timestamp) -> bool {
+        let due = |row: &&Row| row.state == DeliveryState::Pending && row.next_attempt_at <= now;
+        let mut times: Vec<Timestamp> = self.rows.values().filter(due).map(|row| row.next_attempt_at).collect();
+        times.sort();
+        times.windows(2).all(|pair| pair[0] != pair[1])
+    }
+
     pub fn expire_leases(&mut self, now: Timestamp, policy: &RetryPolicy, limit: i64) -> u64 {
         if self.has(Planted::NothingExpires) {
             return 0;
@@ -259,8 +269,7 @@ impl Model {
     }
 
     pub fn take_over(&mut self, now: Timestamp) -> u64 {
-        let pending: Vec<Row> =
-            self.rows.values().filter(|row| row.state == DeliveryState::Pending).copied().collect();
+        let pending: Vec<Row> = self.rows.values().filter(|row| row.state == DeliveryState::Pending).copied().collect();
         let mut leases = 0;
         for row in pending {
             match row.lease {

@@ -13,7 +13,8 @@ use super::{Model, Row};
 impl Model {
     pub fn disable_endpoint(&mut self, disabling: Disabling<'_>, outbox: &Outbox, terms: OutboxTerms) -> Option<Told> {
         let (_, endpoint) = self.endpoints.get(&disabling.endpoint_id)?;
-        let fits = endpoint.status != EndpointStatus::Disabled && disabling.only_at.is_none_or(|url| url == endpoint.url);
+        let fits =
+            endpoint.status != EndpointStatus::Disabled && disabling.only_at.is_none_or(|url| url == endpoint.url);
         if !fits {
             return None;
         }
@@ -26,9 +27,8 @@ impl Model {
 
     pub fn hold(&mut self, now: Timestamp, limit: i64) -> Moved {
         let most = usize::try_from(limit).unwrap();
-        let waits = |row: &&Row| {
-            row.state == DeliveryState::Pending && row.lease.is_none() && !self.is_active(row.endpoint_id)
-        };
+        let waits =
+            |row: &&Row| row.state == DeliveryState::Pending && row.lease.is_none() && !self.is_active(row.endpoint_id);
         let waiting: Vec<DeliveryId> = self.rows.values().filter(waits).map(|row| row.id).take(most).collect();
         for id in &waiting {
             self.change(*id, |row| (row.state, row.held_at) = (DeliveryState::Held, Some(now)));

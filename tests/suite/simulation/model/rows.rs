@@ -86,12 +86,7 @@ impl Row {
     }
 
     pub fn hint(&self) -> Hint {
-        Hint {
-            delivery_id: self.id,
-            endpoint_id: self.endpoint_id,
-            epoch: self.epoch,
-            attempt: self.attempt,
-        }
+        Hint { delivery_id: self.id, endpoint_id: self.endpoint_id, epoch: self.epoch, attempt: self.attempt }
     }
 
     /// What the epoch has been through, as asked at `now`.
