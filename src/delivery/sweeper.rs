@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::delivery::relay::Relay;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::time::Timestamp;
 use crate::store::deliveries::Deliveries;
 use crate::store::{StoreError, in_time};
 
@@ -44,8 +45,7 @@ impl Sweeper {
 
     async fn round(&self) -> Result<(), StoreError> {
         let mut ended = 0;
-        loop {
-            let now = self.store_time().await;
+        while let Some(now) = self.store_time().await? {
             let some = in_time(self.store.expire_leases(now, &self.policy, LEASES_AT_ONCE)).await?;
             ended += some;
             if some == 0 {
@@ -59,11 +59,14 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Now, after measuring anew how far the database's clock is ahead.
-    async fn store_time(&self) -> crate::domain::time::Timestamp {
-        if let Ok(Some(offset)) = in_time(self.store.clock_offset_micros()).await {
+    /// Now, after measuring anew how far the database's clock is ahead; `None` where it answered too late to tell. No lease is
+    /// ended by an older measure: the machine's clock may have been stepped since, and leases that others hold would seem
+    /// to be over.
+    async fn store_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let offset = in_time(self.store.clock_offset_micros()).await?;
+        Ok(offset.map(|offset| {
             self.clock.set_offset(offset);
-        }
-        self.clock.now()
+            self.clock.now()
+        }))
     }
 }

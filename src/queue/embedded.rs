@@ -95,6 +95,7 @@ impl Shared {
                 Next::Wait(None) => self.changed.notified().await,
                 Next::Wait(Some(due)) => {
                     tokio::select! {
+                        biased;
                         () = self.changed.notified() => {}
                         () = tokio::time::sleep_until(due) => {}
                     }

@@ -21,6 +21,7 @@ mod openapi;
 mod payouts;
 mod queue;
 mod sender;
+mod simulation;
 mod store;
 mod support;
 mod tour;
