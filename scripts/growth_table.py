@@ -1,18 +1,17 @@
 """Turns the lines of `scripts/growth` into docs/growth.md, on standard output.
 
-    python3 scripts/growth_table.py LINES [VERSIONS]
+    python3 scripts/growth_table.py LINES [MEASURED]
 
 Every figure is the median of its repetitions with the smallest and the largest beside it. The mark is that of the project's
 benchmark contract, for the rate of ingest; whether it is met is judged by the medians.
 """
 
-import datetime
 import json
 import statistics
 import sys
 
 sys.dont_write_bytecode = True
-from bench_table import STACKS, commit, cpu, figure, machine, number, spread, table  # noqa: E402
+from bench_table import STACKS, cpu, figure, number, spread, table  # noqa: E402
 
 MARK, STRETCH = 80, 95
 MARKED_CONVERSIONS = 10_000_000  # of which the mark speaks
@@ -101,14 +100,14 @@ def stack(lines, fill, engine):
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         lines = [json.loads(line) for line in file if line.strip()]
-    versions = sys.argv[2] if len(sys.argv) > 2 else ""
+    measured = sys.argv[2] if len(sys.argv) > 2 else ""
     fills = {line["engine"]: line for line in lines if line["run"] == "fill"}
     runs = [line for line in lines if line["run"] in RUNS]
     wrong = [line for line in runs if not line["green"]]
     repeats = max((len(of(runs, engine, run, FILLED)) for engine in STACKS for run in RUNS), default=0)
     print("# Growth\n")
     print("<!-- Made by `scripts/growth`; do not edit by hand. -->\n")
-    print(f"Measured on {datetime.date.today()} at commit {commit()} on {machine()}{'; ' + versions if versions else ''}. Load generator,")
+    print(f"{measured} Load generator,")
     print("receiver, service, database and broker share this machine. Runs on an empty and on the filled database in turns, each")
     print(f"{repeats} times: the median, with the smallest and the largest in brackets. 64 connections, bodies of 450 bytes, event ids that")
     print("look random, so that what tells duplicates lies anywhere among the keys of all conversions; the index of those keys was read")
