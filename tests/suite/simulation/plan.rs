@@ -269,8 +269,8 @@ fn settings(chance: &mut Chance, kinds: &[Kind]) -> Settings {
     ]);
     delivery.ladder = Ladder::new(rungs.iter().copied().map(Duration::from_secs).collect()).unwrap();
     delivery.max_attempts = attempts;
-    if chance.percent(15) && !kinds.contains(&Kind::ClockSteps) {
-        delivery.max_age = chance.seconds(20, 240);
+    if chance.percent(35) && !kinds.contains(&Kind::ClockSteps) {
+        delivery.max_age = chance.seconds(10, 120);
     }
     if kinds.contains(&Kind::FewPermits) {
         delivery.endpoint_in_flight = 1 + chance.index(3);
