@@ -55,4 +55,5 @@ both! {
     11 "0011_replays",
     12 "0012_more_alerts",
     13 "0013_job_leases",
+    14 "0014_list_indexes",
 }

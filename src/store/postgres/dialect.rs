@@ -96,7 +96,12 @@ impl Engine {
     }
 
     pub(super) async fn run_migrations(&self) -> Result<(), StoreError> {
-        migrations::postgres().run(&self.reader).await.map_err(migrations::failed)
+        // An index over many rows takes longer than any other statement may.
+        let options = self.options.clone().options([("statement_timeout", "0")]);
+        let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
+        let migrated = migrations::postgres().run(&pool).await.map_err(migrations::failed);
+        pool.close().await;
+        migrated
     }
 
     /// The server is asked on a connection that is there already, so that only the round trip counts: an offset that is

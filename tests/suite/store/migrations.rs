@@ -7,7 +7,12 @@ use postback::store::StoreError;
 
 use crate::support::engines::{self, Kind, Raw, on_both_engines};
 
-on_both_engines!(instances_may_migrate_at_once, a_database_of_a_later_program_is_refused, a_store_answers_for_itself,);
+on_both_engines!(
+    every_file_is_applied,
+    instances_may_migrate_at_once,
+    a_database_of_a_later_program_is_refused,
+    a_store_answers_for_itself,
+);
 
 #[test]
 fn both_folders_have_the_same_files() {
@@ -18,6 +23,13 @@ fn both_folders_have_the_same_files() {
     };
     assert_eq!(names("sqlite"), names("postgres"));
     assert!(!names("sqlite").is_empty());
+}
+
+async fn every_file_is_applied(kind: Kind) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join("sqlite");
+    let files = std::fs::read_dir(folder).unwrap().count();
+    let database = engines::open(kind).await;
+    assert_eq!(database.raw().await.count("_sqlx_migrations").await, i64::try_from(files).unwrap());
 }
 
 /// Every column, with a `?` where it may be NULL.
