@@ -15,8 +15,9 @@ use crate::support::site::{Site, Stack};
 use crate::support::soon;
 
 const MIB: u64 = 1024 * 1024;
-/// What 48 connections with their buffers of at most 128 KiB, and the allocator's slack, may take.
-const SLACK: u64 = 24 * MIB;
+/// What 48 connections with their buffers of at most 128 KiB, the page caches of SQLite's nine connections (2 MB each, filled
+/// one after the other on a busy machine), and the allocator's slack may take. What is sent is without end.
+const SLACK: u64 = 48 * MIB;
 /// How many misbehave at once.
 const SENDERS: usize = 48;
 
