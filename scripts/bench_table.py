@@ -176,8 +176,10 @@ def main():
     wrong = [line for line in lines if not line["green"]]
     print("# Performance\n")
     print("<!-- Made by `scripts/bench`; do not edit by hand. -->\n")
-    print(f"{measured} Load generator, receiver, service, database and broker share this machine. Each figure is the median of")
-    print(f"{repeats} repetitions with the smallest and the largest in brackets; 64 connections, bodies of 450 bytes, HMAC on every")
+    often = f"is the median of {repeats} repetitions with the smallest and the largest in brackets" if repeats > 1 else "was measured once"
+    print(f"{measured} Load")
+    print("generator, receiver, service, database and broker share this machine. Each figure")
+    print(f"{often}; 64 connections, bodies of 450 bytes, HMAC on every")
     print("request and every message. Rates move with the machine's neighbours: CPU seconds and ratios are what to trust.")
     print("`postback bench --help` and the head of `scripts/bench` say how to measure again.\n")
     if wrong:
